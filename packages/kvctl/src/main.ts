@@ -1,0 +1,3 @@
+export async function main(_argv: readonly string[], _env: NodeJS.ProcessEnv): Promise<number> {
+  return 1
+}
