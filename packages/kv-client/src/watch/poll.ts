@@ -1,0 +1,189 @@
+import type { Cluster, ClusterAnswer } from '../cluster.ts'
+import { isKvError, TransportError } from '../errors.ts'
+import { asError } from '../http.ts'
+import { isEmpty, waitCall } from '../keys-api.ts'
+import type { KvResponse } from '../types.ts'
+import { headerNumber, parseKeysAnswer } from '../wire.ts'
+import { Mailbox } from './mailbox.ts'
+import type { Session, Target } from './session.ts'
+
+// One long poll is quiet as long as nothing happens to its key, while the server forgets all but the
+// last 1000 events of the whole store. To know how far a quiet poll has come, a second one is opened
+// from the same index: its headers say where the store is (X-Etcd-Index), and when neither poll has
+// brought an event some time after these headers, there was none up to there. Then the first is given up.
+//
+//   open ──headers──> waiting ──graceMs──> confirmed ──renewMs──> open the next beside it
+//     └──────────────────┴────── an event: both are given up, open the next
+
+export interface PollOptions {
+  readonly cluster: Pick<Cluster, 'call'>
+  readonly signal: AbortSignal
+  readonly renewMs: number
+  /** After the headers of a poll, until it is believed to hold no event out of history. */
+  readonly graceMs: number
+}
+
+type Happening =
+  | { readonly type: 'answer'; readonly poll: Poll; readonly answer: ClusterAnswer }
+  | { readonly type: 'failure'; readonly poll: Poll; readonly error: Error }
+  | { readonly type: 'headers'; readonly poll: Poll; readonly index: number }
+  | { readonly type: 'time'; readonly timer: object; readonly run: () => void }
+  | { readonly type: 'abort' }
+
+interface Poll {
+  readonly waitIndex: number
+  readonly controller: AbortController
+}
+
+/** A watch by long polls: the only way with a real etcd. */
+export async function* pollSession(target: Target, options: PollOptions): Session {
+  const polls = new Polls(target, options)
+  try {
+    for (;;) {
+      const { response, progress } = await polls.next()
+      if (response !== undefined) yield { type: 'event', response }
+      else if (progress !== undefined) yield { type: 'progress', index: progress }
+      else return
+    }
+  } finally {
+    polls.close()
+  }
+}
+
+interface Step {
+  readonly response?: KvResponse
+  readonly progress?: number
+}
+
+class Polls {
+  readonly #inbox = new Mailbox<Happening>()
+  readonly #target: Target
+  readonly #options: PollOptions
+  #after: number | undefined
+  #polls: Poll[] = []
+  #timer: { handle?: NodeJS.Timeout } = {}
+  #confirmed: number | undefined
+  readonly #onAbort = (): void => this.#inbox.push({ type: 'abort' })
+
+  constructor(target: Target, options: PollOptions) {
+    this.#target = target
+    this.#options = options
+    this.#after = target.after
+    options.signal.addEventListener('abort', this.#onAbort)
+  }
+
+  close(): void {
+    this.#options.signal.removeEventListener('abort', this.#onAbort)
+    this.#giveUp()
+  }
+
+  #giveUp(): void {
+    clearTimeout(this.#timer.handle)
+    this.#timer = {}
+    for (const poll of this.#polls) poll.controller.abort()
+    this.#polls = []
+  }
+
+  /** The next event or progress; neither: the server ended the poll without an event. */
+  async next(): Promise<Step> {
+    this.#options.signal.throwIfAborted()
+    if (this.#polls.length === 0) this.#open()
+    for (;;) {
+      const happening = await this.#inbox.next()
+      const step = this.#handle(happening)
+      if (step !== undefined) return step
+    }
+  }
+
+  #handle(happening: Happening): Step | undefined {
+    if (happening.type === 'abort') throw asError(this.#options.signal.reason)
+    if (happening.type === 'time') {
+      // A timer that was replaced may have fired already.
+      if (happening.timer === this.#timer) happening.run()
+      return this.#takeConfirmed()
+    }
+    const { poll } = happening
+    if (!this.#polls.includes(poll)) return undefined
+    if (happening.type === 'failure') throw happening.error
+    if (happening.type === 'answer') return this.#answered(poll, happening.answer)
+    if (poll.waitIndex > 0) {
+      this.#in(this.#options.graceMs, () => this.#confirm(poll, happening.index))
+      return undefined
+    }
+    this.#confirm(poll, happening.index)
+    return this.#takeConfirmed()
+  }
+
+  #answered(poll: Poll, answer: ClusterAnswer): Step | undefined {
+    if (isEmpty(answer)) return {}
+    try {
+      const response = parseKeysAnswer(answer)
+      this.#after = Math.max(this.#after ?? 0, response.node.modifiedIndex)
+      this.#giveUp()
+      return { response }
+    } catch (error) {
+      // The renewal came too late for the history, but the first poll is still live and has missed nothing.
+      if (!isKvError(error, 401) || poll === this.#polls[0]) throw error
+      this.#polls = this.#polls.filter((other) => other !== poll)
+      this.#renewLater()
+      return undefined
+    }
+  }
+
+  #confirm(poll: Poll, index: number): void {
+    this.#after = Math.max(this.#after ?? 0, index)
+    this.#confirmed = this.#after
+    for (const other of this.#polls) if (other !== poll) other.controller.abort()
+    this.#polls = [poll]
+    this.#renewLater()
+  }
+
+  #takeConfirmed(): Step | undefined {
+    const progress = this.#confirmed
+    this.#confirmed = undefined
+    return progress === undefined ? undefined : { progress }
+  }
+
+  #renewLater(): void {
+    this.#in(this.#options.renewMs, () => {
+      const renewal = this.#open()
+      this.#in(this.#options.renewMs, () => {
+        const text = 'client: the watched member does not answer'
+        const error = new TransportError(text, 'HEADER_TIMEOUT', true)
+        this.#inbox.push({ type: 'failure', poll: renewal, error })
+      })
+    })
+  }
+
+  #in(ms: number, run: () => void): void {
+    clearTimeout(this.#timer.handle)
+    const timer: { handle?: NodeJS.Timeout } = {}
+    timer.handle = setTimeout(() => this.#inbox.push({ type: 'time', timer, run }), ms)
+    this.#timer = timer
+  }
+
+  #open(): Poll {
+    const { cluster } = this.#options
+    const controller = new AbortController()
+    const waitIndex = this.#after === undefined ? 0 : this.#after + 1
+    const poll: Poll = { waitIndex, controller }
+    const call = waitCall(
+      this.#target.key,
+      {
+        recursive: this.#target.recursive,
+        waitIndex,
+        signal: controller.signal,
+      },
+      (status, headers) => {
+        const index = headerNumber(headers, 'x-etcd-index')
+        if (status === 200) this.#inbox.push({ type: 'headers', poll, index })
+      },
+    )
+    cluster.call(call).then(
+      (answer) => this.#inbox.push({ type: 'answer', poll, answer }),
+      (error: Error) => this.#inbox.push({ type: 'failure', poll, error }),
+    )
+    this.#polls.push(poll)
+    return poll
+  }
+}
