@@ -1,0 +1,303 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { machineGroups, makeGroups, setFrozen } from './cgroup.ts'
+import { waitFor } from './deadline.ts'
+import {
+  type Bind,
+  type Identity,
+  workspaceBinds,
+  writeBelow,
+  writeIdentity,
+  writeProgram,
+} from './machine-files.ts'
+import { addressOf, bridgeName, setLink } from './network.ts'
+import {
+  type Result,
+  type RunOptions,
+  CommandError,
+  childrenOf,
+  must,
+  readOrEmpty,
+  run,
+  signal,
+} from './process.ts'
+import type { Sandbox } from './sandbox.ts'
+
+/** What `systemd-nspawn` ends with when the machine inside asked for a reboot. */
+const REBOOT_STATUS = 133
+/** The environment of commands in a machine; nothing of the host's shows through. */
+const ENVIRONMENT = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/root',
+  LANG: 'C.UTF-8',
+}
+/** Enters cgroups given up to "--", then becomes the command behind it. */
+const IN_GROUPS =
+  'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 125; shift; done; shift; exec "$@"'
+
+/** The nsenter command line that puts what follows it into a machine, on a clean environment. */
+export function enterCommand(
+  leader: number,
+  environment: Readonly<Record<string, string>> = {},
+): string[] {
+  const variables = Object.entries({ ...ENVIRONMENT, ...environment })
+  const assignments = variables.map(([name, value]) => `${name}=${value}`)
+  return ['nsenter', '--target', String(leader), '--all', 'env', '-i', ...assignments]
+}
+
+/** A booted nspawn process and the systemd inside. */
+interface Running {
+  readonly nspawn: ChildProcess
+  readonly exited: Promise<number>
+  readonly leader: number
+}
+
+/**
+ * One machine: a Debian with systemd as its first process. Its files survive power cuts and reboots and
+ * vanish with the sandbox. One boot at a time; every method that talks to it needs it booted.
+ */
+export class Machine {
+  readonly name: string
+  readonly address: string
+  readonly machineID: string
+  readonly #directory: string
+  readonly #groups: readonly string[]
+  readonly #binds: readonly Bind[]
+  #running: Running | undefined
+
+  private constructor(sandbox: Sandbox, identity: Identity, binds: readonly Bind[]) {
+    this.name = identity.name
+    this.address = addressOf(identity.number)
+    this.machineID = identity.machineID
+    this.#directory = join(sandbox.directory, identity.name)
+    this.#groups = machineGroups(sandbox.runName, identity.name)
+    this.#binds = [...workspaceBinds(), ...binds]
+  }
+
+  /** Lays the machine's disk; it is not booted yet. `names` are all machines of the cluster. */
+  static async create(
+    sandbox: Sandbox,
+    identity: Identity,
+    options: { readonly names: readonly string[]; readonly binds: readonly Bind[] },
+  ): Promise<Machine> {
+    const machine = new Machine(sandbox, identity, options.binds)
+    const at = (name: string) => join(machine.#directory, name)
+    for (const name of ['up', 'wk', 'mnt']) mkdirSync(at(name), { recursive: true })
+    const layers = `lowerdir=${sandbox.rootfs},upperdir=${at('up')},workdir=${at('wk')}`
+    await must(['mount', '-t', 'overlay', 'overlay', '-o', layers, at('mnt')])
+    writeIdentity(machine.root, identity, options.names)
+    makeGroups(machine.#groups)
+    return machine
+  }
+
+  /** The machine's root directory as the sandbox sees it. */
+  get root(): string {
+    return join(this.#directory, 'mnt')
+  }
+
+  /** The machine's systemd, in the sandbox's pid numbers; throws while the machine is off. */
+  get leader(): number {
+    if (this.#running === undefined) throw new Error(`${this.name} is not running`)
+    return this.#running.leader
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined
+  }
+
+  /** What the machine printed on its console since it was made. */
+  get console(): string {
+    return readOrEmpty(join(this.#directory, 'console.log'))
+  }
+
+  /** Writes a file in the machine, booted or not. Not below /run or /tmp, which are in its own memory. */
+  writeFile(path: string, text: string, mode = 0o644): void {
+    writeBelow(this.root, path, text, mode)
+  }
+
+  /** A file of the machine, booted or not. */
+  readFile(path: string): string {
+    return readFileSync(join(this.root, path), 'utf8')
+  }
+
+  /** Installs one of our programs with its shipped units; `environment` is its service's. */
+  async install(name: string, environment: Readonly<Record<string, string>> = {}): Promise<void> {
+    writeProgram(this.root, name, environment)
+    if (!this.isRunning) return
+    await this.must(['systemd-sysusers'])
+    await this.must(['systemctl', 'daemon-reload'])
+  }
+
+  /** Powers the machine on and waits until systemd has nothing left to start (60 s at most). */
+  async boot(): Promise<void> {
+    if (this.isRunning) throw new Error(`${this.name} is running already`)
+    const log = openSync(join(this.#directory, 'console.log'), 'a')
+    const binds = this.#binds.map(({ from, to }) => `--bind-ro=${from}:${to}`)
+    const nspawn = spawn(
+      'sh',
+      ['-c', IN_GROUPS, 'sh', ...this.#groups, '--', 'systemd-nspawn', ...this.#flags(), ...binds],
+      { detached: true, stdio: ['ignore', log, log] },
+    )
+    closeSync(log)
+    const exited = new Promise<number>((resolve, reject) => {
+      nspawn.on('error', reject)
+      nspawn.on('exit', (code, name) => resolve(code ?? (name === 'SIGKILL' ? 137 : 143)))
+    })
+    const ended = exited.then((code) => {
+      this.#running = undefined
+      return code
+    })
+    try {
+      this.#running = { nspawn, exited: ended, leader: await this.#ready(nspawn) }
+    } catch (error) {
+      for (const leader of childrenOf(nspawn.pid ?? 0)) signal(leader, 'SIGKILL')
+      throw error
+    }
+  }
+
+  #flags(): string[] {
+    return [
+      '--quiet',
+      `--directory=${this.root}`,
+      '--boot',
+      `--machine=${this.name}`,
+      `--network-bridge=${bridgeName()}`,
+      '--register=no',
+      '--keep-unit',
+      '--console=pipe',
+      '--kill-signal=SIGRTMIN+3',
+      '--link-journal=no',
+      '--resolv-conf=off',
+      '--timezone=off',
+    ]
+  }
+
+  async #ready(nspawn: ChildProcess): Promise<number> {
+    const look = async () => {
+      if (nspawn.exitCode !== null)
+        throw new Error(
+          `systemd-nspawn ended with ${nspawn.exitCode}: ${this.console.slice(-2000)}`,
+        )
+      const [leader] = childrenOf(nspawn.pid ?? 0)
+      if (leader === undefined) return { seen: 'no process in it yet' }
+      const ask = [...enterCommand(leader), 'systemctl', 'is-system-running']
+      const { stdout, stderr } = await run(ask, { timeoutMs: 5000 })
+      const state = stdout.trim()
+      if (state === 'running' || state === 'degraded') return { done: leader }
+      return { seen: `${state} ${stderr}`.trim() }
+    }
+    return waitFor(`${this.name} to boot`, look, { timeoutMs: 60_000 })
+  }
+
+  /** Runs a command in the machine to its end, whatever its exit status. */
+  run(argv: readonly string[], options: RunOptions = {}): Promise<Result> {
+    return run([...enterCommand(this.leader, stringsOf(options.env)), ...argv], {
+      ...options,
+      env: process.env,
+    })
+  }
+
+  /** Like `run`, but an exit status other than 0 rejects. Gives the standard output. */
+  async must(argv: readonly string[], options: RunOptions = {}): Promise<string> {
+    const result = await this.run(argv, options)
+    if (result.code === 0) return result.stdout
+    throw new CommandError([`${this.name}:`, ...argv], `exit status ${result.code}`, result)
+  }
+
+  /** Starts units and waits until systemd says they are started. */
+  async start(...units: string[]): Promise<void> {
+    const { code } = await this.run(['systemctl', 'start', ...units], { timeoutMs: 60_000 })
+    if (code === 0) return
+    const status = await this.run(['systemctl', 'status', '--no-pager', '-l', '-n', '40', ...units])
+    throw new Error(`${this.name}: cannot start ${units.join(' ')}\n${status.stdout}`)
+  }
+
+  /** Waits until a unit's ActiveState is as wanted; when it does not become so, its status is in the error. */
+  async waitUnit(unit: string, want: string, timeoutMs = 30_000): Promise<void> {
+    const look = async () => {
+      const property = ['systemctl', 'show', '--property=ActiveState', '--value', unit]
+      const seen = (await this.run(property)).stdout.trim()
+      return seen === want ? { done: undefined } : { seen }
+    }
+    try {
+      await waitFor(`${this.name}: ${unit} to be ${want}`, look, { timeoutMs })
+    } catch (error) {
+      const status = await this.run(['systemctl', 'status', '--no-pager', '-l', unit])
+      throw new Error(`${String(error)}\n${status.stdout}`, { cause: error })
+    }
+  }
+
+  /** The journal of one unit, or of the whole boot. */
+  async journal(unit?: string): Promise<string> {
+    const which = unit === undefined ? ['-b'] : ['-u', unit]
+    return (await this.run(['journalctl', ...which, '-o', 'short-precise', '--no-pager'])).stdout
+  }
+
+  /** Everything one would want to see after a failure. A machine that is off has only its console. */
+  async evidence(): Promise<string> {
+    const parts = [`=== ${this.name}: console`, this.console]
+    if (this.isRunning) {
+      const failed = await this.run(['systemctl', '--failed', '--no-pager'])
+      parts.push('--- failed units', failed.stdout, '--- journal', await this.journal())
+    }
+    return parts.join('\n')
+  }
+
+  /**
+   * All processes die at once. What was written stays, as the page cache survives: this is a crash, not
+   * a lost write. (systemd-nspawn itself is never killed: the machine would live on as an orphan.)
+   */
+  async powerCut(): Promise<void> {
+    const { leader, exited } = this.#on()
+    signal(leader, 'SIGKILL')
+    await setFrozen(this.#groups, false) // a frozen process does not die before it is thawed
+    await exited
+  }
+
+  /** An orderly shutdown. */
+  async powerOff(): Promise<void> {
+    const { nspawn, exited } = this.#on()
+    nspawn.kill('SIGTERM')
+    await exited
+  }
+
+  /** `systemctl reboot` and the boot that follows. */
+  async reboot(): Promise<void> {
+    const { exited } = this.#on()
+    await this.run(['systemctl', 'reboot'])
+    const code = await exited
+    if (code !== REBOOT_STATUS) throw new Error(`${this.name}: rebooting ended with ${code}`)
+    await this.boot()
+  }
+
+  /** Stops the machine's processes where they stand; the kernel still answers for it. */
+  freeze(): Promise<void> {
+    return setFrozen(this.#groups, true)
+  }
+
+  thaw(): Promise<void> {
+    return setFrozen(this.#groups, false)
+  }
+
+  /** Takes the network cable out. */
+  unplug(): Promise<void> {
+    return setLink(this.name, 'down')
+  }
+
+  plug(): Promise<void> {
+    return setLink(this.name, 'up')
+  }
+
+  #on(): Running {
+    if (this.#running === undefined) throw new Error(`${this.name} is not running`)
+    return this.#running
+  }
+}
+
+function stringsOf(env: NodeJS.ProcessEnv = {}): Record<string, string> {
+  const set = Object.entries(env).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value]],
+  )
+  return Object.fromEntries(set)
+}
