@@ -7,10 +7,13 @@ type Caller = Pick<Cluster, 'call'>
 
 /** Everything beside the keys; `health` comes from the caller because it asks one URL only. */
 export function createAdmin(cluster: Caller, health: Admin['health']): Admin {
-  return { ...memberCalls(cluster), health, ...infoCalls(cluster), ...authCalls(cluster) }
+  return { ...createMembers(cluster), health, ...infoCalls(cluster), ...authCalls(cluster) }
 }
 
-function memberCalls(cluster: Caller) {
+/** /v2/members. */
+export function createMembers(
+  cluster: Caller,
+): Pick<Admin, 'members' | 'leader' | 'addMember' | 'removeMember' | 'updateMember'> {
   const path = '/v2/members'
   return {
     members: async (options?: CallOptions) => {

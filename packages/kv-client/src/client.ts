@@ -1,79 +1,146 @@
 import { setMaxListeners } from 'node:events'
-import { createAdmin } from './admin.ts'
+import { createAdmin, createMembers } from './admin.ts'
 import { basicAuth, Cluster, parseEndpoint } from './cluster.ts'
 import { ClusterError } from './errors.ts'
-import { createConnections } from './http.ts'
+import { asError, createConnections } from './http.ts'
 import type { Connections } from './http.ts'
 import { createKeysApi } from './keys-api.ts'
 import type { CallOptions, ClientOptions, KvClient, WatchOptions } from './types.ts'
 import { pollSession } from './watch/poll.ts'
+import { WatchSockets } from './watch/sockets.ts'
 import { watch } from './watch/watch.ts'
+import type { WatchDeps } from './watch/watch.ts'
 import { parseJson, record } from './wire.ts'
 
 const BACKOFF = { minMs: 100, maxMs: 10_000 }
 const RENEW_MS = 15_000
 const GRACE_MAX_MS = 2000
+const PING_MS = 10_000
 
 /**
  * A client of one cluster. Opens nothing before the first call. Throws a TypeError for an endpoint
  * that is no http or https URL.
  */
 export function createClient(options: ClientOptions): KvClient {
-  const settings = {
+  const limits = {
     requestTimeoutMs: options.requestTimeoutMs ?? 5000,
     answerBytesMax: options.answerBytesMax ?? 64 * 1024 * 1024,
   }
   const random = options.random ?? Math.random
+  const authorization = basicAuth(options.username, options.password)
   const connections = createConnections(options.tls)
   const closed = new AbortController()
   setMaxListeners(0, closed.signal)
   const cluster = new Cluster({
+    ...limits,
     endpoints: options.endpoints,
     connections,
-    authorization: basicAuth(options.username, options.password),
-    requestTimeoutMs: settings.requestTimeoutMs,
-    answerBytesMax: settings.answerBytesMax,
+    authorization,
     retryWrites: options.retryWrites ?? 'unsent',
     onRequest: options.onRequest,
     random,
   })
-  const admin = createAdmin(cluster, (url, call) =>
-    readHealth(connections, { ...settings, url, signal: call?.signal }),
-  )
-  const keys = createKeysApi(cluster)
-  const renewMs = options.watchRenewMs ?? RENEW_MS
+  const sync = async (call?: CallOptions): Promise<void> => syncEndpoints(cluster, call)
+  const caller = options.sync === true ? syncFirst(cluster, sync) : cluster
+  const keys = createKeysApi(caller)
+  const sockets = new WatchSockets(cluster, {
+    tls: options.tls ?? {},
+    authorization,
+    handshakeTimeoutMs: limits.requestTimeoutMs,
+    frameBytesMax: limits.answerBytesMax,
+    pingMs: PING_MS,
+  })
+  const watches: WatchDeps = {
+    get: keys.get,
+    open: openSession({ caller, sockets, renewMs: options.watchRenewMs ?? RENEW_MS }, options),
+    random,
+    backoff: options.backoff ?? BACKOFF,
+  }
   return {
     ...keys,
-    ...admin,
+    ...createAdmin(caller, (url, call) =>
+      readHealth(connections, { ...limits, url, signal: call?.signal }),
+    ),
     get endpoints() {
       return cluster.endpoints
     },
     watch(key: string, watchOptions: WatchOptions = {}) {
       const { signal: given } = watchOptions
       const signal = given === undefined ? closed.signal : AbortSignal.any([given, closed.signal])
-      const deps = {
-        get: keys.get,
-        open: (target: Parameters<typeof pollSession>[0]) =>
-          pollSession(target, {
-            cluster,
-            signal,
-            renewMs,
-            graceMs: Math.min(GRACE_MAX_MS, renewMs / 4),
-          }),
-        random,
-        backoff: options.backoff ?? BACKOFF,
-      }
-      return watch(deps, key, watchOptions, signal)
+      return watch(watches, key, watchOptions, signal)
     },
-    async sync(call?: CallOptions) {
-      const urls = (await admin.members(call)).flatMap((member) => member.clientURLs)
-      if (urls.length === 0) throw new ClusterError('NO_ENDPOINTS', [])
-      const same = [...cluster.endpoints].toSorted().join() === urls.toSorted().join()
-      if (!same) cluster.setEndpoints(urls)
-    },
+    sync,
     close() {
       closed.abort(new Error('client: closed'))
+      sockets.close()
       connections.close()
+    },
+  }
+}
+
+type Caller = Pick<Cluster, 'call'>
+
+interface SessionSource {
+  readonly caller: Caller
+  readonly sockets: WatchSockets
+  readonly renewMs: number
+}
+
+/** A session by kvd's multiplexed watch where the endpoint has it, else by long polls. */
+function openSession(
+  { caller, sockets, renewMs }: SessionSource,
+  options: Pick<ClientOptions, 'webSocket'>,
+): WatchDeps['open'] {
+  const graceMs = Math.min(GRACE_MAX_MS, renewMs / 4)
+  return async function* open(target, signal) {
+    const connection =
+      options.webSocket === false ? undefined : await unlessAborted(sockets.connection(), signal)
+    if (connection !== undefined) return yield* connection.session(target, signal)
+    try {
+      yield* pollSession(target, { cluster: caller, signal, renewMs, graceMs })
+    } catch (error) {
+      sockets.forget()
+      throw error
+    }
+  }
+}
+
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: (() => void) | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(asError(signal.reason))
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort)
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
+  }
+}
+
+async function syncEndpoints(cluster: Cluster, call?: CallOptions): Promise<void> {
+  const members = await createMembers(cluster).members(call)
+  const urls = members.flatMap((member) => member.clientURLs)
+  if (urls.length === 0) throw new ClusterError('NO_ENDPOINTS', [])
+  const same = cluster.endpoints.toSorted().join() === urls.toSorted().join()
+  // etcd 2.3 client/client.go: nothing new, so the endpoint that works is kept.
+  if (!same) cluster.setEndpoints(urls)
+}
+
+/** Every call waits for one sync; a sync that failed fails the call and is made again for the next one. */
+function syncFirst(cluster: Cluster, sync: (call?: CallOptions) => Promise<void>): Caller {
+  let synced: Promise<void> | undefined
+  return {
+    async call(call) {
+      synced ??= sync()
+      try {
+        await synced
+      } catch (error) {
+        synced = undefined
+        throw error
+      }
+      return cluster.call(call)
     },
   }
 }
