@@ -1,1 +1,16 @@
-export {}
+import { kvdBench } from './kvd/main.ts'
+
+/** A bench of one component: takes its command line, gives the exit status. */
+type Suite = (argv: readonly string[]) => Promise<number>
+
+const suites: ReadonlyMap<string, Suite> = new Map([['kvd', kvdBench]])
+
+const [name = '', ...argv] = process.argv.slice(2)
+const suite = suites.get(name)
+if (suite === undefined) {
+  const known = [...suites.keys()].join('|')
+  process.stderr.write(`usage: npm run bench -- ${known} [options]   (--help for the options)\n`)
+  process.exitCode = 2
+} else {
+  process.exitCode = await suite(argv)
+}

@@ -1,0 +1,191 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileSystemOf, machineFacts, type Machine } from '../machine.ts'
+import { etcdProgram, kvdProgram, start, type Name, type Program, type Server } from '../servers.ts'
+import { percentile } from '../stats.ts'
+import { wrkVersion } from '../wrk.ts'
+import { fill, probe } from './fill.ts'
+import { keyCount, measure, valueBytes, writeScript, type Operation, type Sample } from './load.ts'
+import { measureMemory, type MemoryReport } from './memory.ts'
+import { UsageError, type Options, type Part } from './options.ts'
+import { Watchers, type Transport } from './watchers.ts'
+
+/** One line of the table: an operation at a number of connections, by server, round by round. */
+export interface LoadRow {
+  readonly operation: Operation
+  readonly connections: number
+  readonly rounds: Readonly<Partial<Record<Name, Sample[]>>>
+}
+
+/** Times from a PUT to each watcher's event, of all PUTs of one round, in milliseconds. */
+export interface FanOut {
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly maxMs: number
+}
+
+/** Fan-out of one server over one transport, round by round. */
+export interface WatchRow {
+  readonly server: Name
+  readonly transport: Transport
+  readonly rounds: FanOut[]
+}
+
+/** Everything measured; what `--json` prints. */
+export interface Report {
+  readonly bench: 'kvd'
+  readonly startedAt: string
+  readonly machine: Machine
+  readonly versions: Readonly<Record<string, string>>
+  readonly missing: string | undefined
+  readonly rounds: number
+  readonly secondsPerRun: number
+  readonly keys: number
+  readonly valueBytes: number
+  readonly watchers: number
+  readonly loads: readonly LoadRow[]
+  readonly watches: readonly WatchRow[]
+  readonly memory: Readonly<Partial<Record<Name, MemoryReport>>>
+}
+
+const watcherCount = 1000
+const putsPerRound = 20
+const warmUpSeconds = 2
+
+/**
+ * Runs the bench. `progress` gets a line for each thing begun.
+ * @throws UsageError when the machine lacks wrk or the directory is in memory
+ */
+export async function runSuite(
+  options: Options,
+  progress: (line: string) => void,
+): Promise<Report> {
+  const wrk = await wrkVersion()
+  if (wrk === undefined) throw new UsageError('wrk is missing: as root, apt-get install wrk')
+  const fileSystem = await fileSystemOf(options.dir)
+  if (fileSystem === 'tmpfs' || fileSystem === 'ramfs')
+    throw new UsageError(`${options.dir} is ${fileSystem}, where fsync costs nothing: give --dir`)
+  const machine = await machineFacts(options.dir)
+  const etcd = options.etcd ? await etcdProgram() : { missing: '--no-etcd' }
+  const programs = [await kvdProgram(), ...('missing' in etcd ? [] : [etcd])]
+  const startedAt = new Date().toISOString()
+  const dir = await mkdtemp(join(options.dir, 'bench-'))
+  try {
+    const { loads, watches } = await drive(programs, options, dir, progress)
+    const memory = options.only.includes('memory') ? await memories(programs, dir, progress) : {}
+    return {
+      bench: 'kvd',
+      startedAt,
+      machine,
+      versions: Object.fromEntries([...programs.map((p) => [p.name, p.version]), ['wrk', wrk]]),
+      missing: 'missing' in etcd ? etcd.missing : undefined,
+      rounds: options.rounds,
+      secondsPerRun: options.seconds,
+      keys: keyCount,
+      valueBytes,
+      watchers: watcherCount,
+      loads,
+      watches,
+      memory,
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+type Progress = (line: string) => void
+
+async function drive(
+  programs: readonly Program[],
+  options: Options,
+  dir: string,
+  progress: Progress,
+): Promise<{ loads: LoadRow[]; watches: WatchRow[] }> {
+  const loads = loadRows(options, programs)
+  const servers: Server[] = []
+  const watches: WatchRow[] = []
+  if (loads.length === 0 && !options.only.includes('watch')) return { loads, watches }
+  try {
+    for (const program of programs) servers.push(await start(program, dir))
+    if (options.only.includes('watch')) watches.push(...servers.flatMap(watchRows))
+    const script = await writeScript(dir)
+    for (const server of servers) await prepare(server, loads, script)
+    for (let round = 0; round < options.rounds; round += 1) {
+      // Whoever comes second finds a warmer machine: each round changes the order.
+      const order = round % 2 === 0 ? servers : servers.toReversed()
+      progress(`round ${round + 1} of ${options.rounds}`)
+      for (const row of loads)
+        for (const server of order) await sample(row, server, options.seconds, script)
+      for (const server of order) await fanOuts(watches, server)
+    }
+  } finally {
+    for (const server of servers) await server.stop()
+  }
+  return { loads, watches }
+}
+
+function loadRows(options: Options, programs: readonly Program[]): LoadRow[] {
+  const empty = () => Object.fromEntries(programs.map((program) => [program.name, []]))
+  return options.only
+    .filter(isOperation)
+    .flatMap((operation) =>
+      options.connections.map((connections) => ({ operation, connections, rounds: empty() })),
+    )
+}
+
+function isOperation(part: Part): part is Operation {
+  return part !== 'watch' && part !== 'memory'
+}
+
+/** All keys exist, the answers are right and the code is warm before anything counts. */
+async function prepare(server: Server, loads: readonly LoadRow[], script: string): Promise<void> {
+  const names = Array.from({ length: keyCount }, (_, n) => `/bench/${String(n).padStart(5, '0')}`)
+  await fill(server, names, valueBytes)
+  await probe(server, names[0] ?? '', valueBytes)
+  for (const operation of new Set(loads.map((row) => row.operation)))
+    await measure(server, operation, { connections: 64, seconds: warmUpSeconds, script })
+}
+
+async function sample(
+  row: LoadRow,
+  server: Server,
+  seconds: number,
+  script: string,
+): Promise<void> {
+  const load = { connections: row.connections, seconds, script }
+  row.rounds[server.name]?.push(await measure(server, row.operation, load))
+}
+
+/** Only kvd has the multiplexed watch. */
+function watchRows(server: Server): WatchRow[] {
+  const transports: Transport[] = server.name === 'kvd' ? ['http', 'websocket'] : ['http']
+  return transports.map((transport) => ({ server: server.name, transport, rounds: [] }))
+}
+
+async function fanOuts(rows: readonly WatchRow[], server: Server): Promise<void> {
+  for (const row of rows.filter((candidate) => candidate.server === server.name)) {
+    const watchers = await Watchers.open(server, row.transport, watcherCount)
+    try {
+      await watchers.shoot() // the first one finds cold connections and cold code
+      const times: number[] = []
+      for (let put = 0; put < putsPerRound; put += 1) times.push(...(await watchers.shoot()))
+      const [p50Ms, p99Ms, maxMs] = [50, 99, 100].map((percent) => percentile(times, percent))
+      row.rounds.push({ p50Ms: p50Ms ?? NaN, p99Ms: p99Ms ?? NaN, maxMs: maxMs ?? NaN })
+    } finally {
+      watchers.close()
+    }
+  }
+}
+
+async function memories(
+  programs: readonly Program[],
+  dir: string,
+  progress: Progress,
+): Promise<Partial<Record<Name, MemoryReport>>> {
+  const reports: Partial<Record<Name, MemoryReport>> = {}
+  for (const program of programs) {
+    progress(`memory of ${program.name}`)
+    reports[program.name] = await measureMemory(program, dir)
+  }
+  return reports
+}
