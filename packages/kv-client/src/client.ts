@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { createAdmin, createMembers } from './admin.ts'
 import { basicAuth, Cluster, parseEndpoint } from './cluster.ts'
-import { ClusterError } from './errors.ts'
+import { ClusterError, errorCode } from './errors.ts'
 import { asError, createConnections } from './http.ts'
 import type { Connections } from './http.ts'
 import { createKeysApi } from './keys-api.ts'
@@ -52,7 +52,15 @@ export function createClient(options: ClientOptions): KvClient {
   })
   const watches: WatchDeps = {
     get: keys.get,
-    open: openSession({ caller, sockets, renewMs: options.watchRenewMs ?? RENEW_MS }, options),
+    open: openSession(
+      {
+        caller,
+        sockets,
+        leave: () => cluster.leave(cluster.current),
+        renewMs: options.watchRenewMs ?? RENEW_MS,
+      },
+      options,
+    ),
     random,
     backoff: options.backoff ?? BACKOFF,
   }
@@ -83,12 +91,14 @@ type Caller = Pick<Cluster, 'call'>
 interface SessionSource {
   readonly caller: Caller
   readonly sockets: WatchSockets
+  /** Gives the endpoint in use up. */
+  readonly leave: () => void
   readonly renewMs: number
 }
 
 /** A session by kvd's multiplexed watch where the endpoint has it, else by long polls. */
 function openSession(
-  { caller, sockets, renewMs }: SessionSource,
+  { caller, sockets, leave, renewMs }: SessionSource,
   options: Pick<ClientOptions, 'webSocket'>,
 ): WatchDeps['open'] {
   const graceMs = Math.min(GRACE_MAX_MS, renewMs / 4)
@@ -100,6 +110,7 @@ function openSession(
       yield* pollSession(target, { cluster: caller, signal, renewMs, graceMs })
     } catch (error) {
       sockets.forget()
+      if (errorCode(error) === 'HEADER_TIMEOUT') leave()
       throw error
     }
   }

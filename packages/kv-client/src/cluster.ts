@@ -66,8 +66,9 @@ export class Cluster {
   }
 
   /** Makes the endpoint after `failed` the current one; does nothing when another is current already. */
-  leave(failed: string): void {
-    if (this.current === failed) this.#pinned = (this.#pinned + 1) % this.#endpoints.length
+  leave(failed: string | undefined): void {
+    if (failed !== undefined && this.current === failed)
+      this.#pinned = (this.#pinned + 1) % this.#endpoints.length
   }
 
   /** Rejects with a ClusterError when no endpoint answered, with the signal's reason when given up. */

@@ -1,7 +1,7 @@
 import type { Cluster, ClusterAnswer } from '../cluster.ts'
 import { isKvError, TransportError } from '../errors.ts'
 import { asError } from '../http.ts'
-import { isEmpty, waitCall } from '../keys-api.ts'
+import { createKeysApi, isEmpty, waitCall } from '../keys-api.ts'
 import type { KvResponse } from '../types.ts'
 import { headerNumber, parseKeysAnswer } from '../wire.ts'
 import { Mailbox } from './mailbox.ts'
@@ -14,6 +14,9 @@ import type { Session, Target } from './session.ts'
 //
 //   open ──headers──> waiting ──graceMs──> confirmed ──renewMs──> open the next beside it
 //     └──────────────────┴────── an event: both are given up, open the next
+//
+// A renewal without headers means that the member is gone though its connections are not, or that a
+// proxy holds the headers back (etcd's own does): the watch begins again from its index, elsewhere.
 
 export interface PollOptions {
   readonly cluster: Pick<Cluster, 'call'>
@@ -31,13 +34,14 @@ type Happening =
   | { readonly type: 'abort' }
 
 interface Poll {
-  readonly waitIndex: number
   readonly controller: AbortController
 }
 
 /** A watch by long polls: the only way with a real etcd. */
 export async function* pollSession(target: Target, options: PollOptions): Session {
-  const polls = new Polls(target, options)
+  const after = target.after ?? (await indexNow(target.key, options))
+  if (target.after === undefined) yield { type: 'progress', index: after }
+  const polls = new Polls({ ...target, after }, options)
   try {
     for (;;) {
       const { response, progress } = await polls.next()
@@ -50,6 +54,17 @@ export async function* pollSession(target: Target, options: PollOptions): Sessio
   }
 }
 
+/** A poll "from now" tells its index with headers that may be held back; a read tells it for sure. */
+async function indexNow(key: string, { cluster, signal }: PollOptions): Promise<number> {
+  const { get } = createKeysApi(cluster)
+  try {
+    return (await get(key, { signal })).etcdIndex
+  } catch (error) {
+    if (isKvError(error, 100, 104)) return error.index
+    throw error
+  }
+}
+
 interface Step {
   readonly response?: KvResponse
   readonly progress?: number
@@ -59,13 +74,13 @@ class Polls {
   readonly #inbox = new Mailbox<Happening>()
   readonly #target: Target
   readonly #options: PollOptions
-  #after: number | undefined
+  #after: number
   #polls: Poll[] = []
   #timer: { handle?: NodeJS.Timeout } = {}
   #confirmed: number | undefined
   readonly #onAbort = (): void => this.#inbox.push({ type: 'abort' })
 
-  constructor(target: Target, options: PollOptions) {
+  constructor(target: Target & { readonly after: number }, options: PollOptions) {
     this.#target = target
     this.#options = options
     this.#after = target.after
@@ -87,7 +102,10 @@ class Polls {
   /** The next event or progress; neither: the server ended the poll without an event. */
   async next(): Promise<Step> {
     this.#options.signal.throwIfAborted()
-    if (this.#polls.length === 0) this.#open()
+    if (this.#polls.length === 0) {
+      this.#open()
+      this.#renewLater()
+    }
     for (;;) {
       const happening = await this.#inbox.next()
       const step = this.#handle(happening)
@@ -106,19 +124,15 @@ class Polls {
     if (!this.#polls.includes(poll)) return undefined
     if (happening.type === 'failure') throw happening.error
     if (happening.type === 'answer') return this.#answered(poll, happening.answer)
-    if (poll.waitIndex > 0) {
-      this.#in(this.#options.graceMs, () => this.#confirm(poll, happening.index))
-      return undefined
-    }
-    this.#confirm(poll, happening.index)
-    return this.#takeConfirmed()
+    this.#in(this.#options.graceMs, () => this.#confirm(poll, happening.index))
+    return undefined
   }
 
   #answered(poll: Poll, answer: ClusterAnswer): Step | undefined {
     if (isEmpty(answer)) return {}
     try {
       const response = parseKeysAnswer(answer)
-      this.#after = Math.max(this.#after ?? 0, response.node.modifiedIndex)
+      this.#after = Math.max(this.#after, response.node.modifiedIndex)
       this.#giveUp()
       return { response }
     } catch (error) {
@@ -131,7 +145,7 @@ class Polls {
   }
 
   #confirm(poll: Poll, index: number): void {
-    this.#after = Math.max(this.#after ?? 0, index)
+    this.#after = Math.max(this.#after, index)
     this.#confirmed = this.#after
     for (const other of this.#polls) if (other !== poll) other.controller.abort()
     this.#polls = [poll]
@@ -165,13 +179,12 @@ class Polls {
   #open(): Poll {
     const { cluster } = this.#options
     const controller = new AbortController()
-    const waitIndex = this.#after === undefined ? 0 : this.#after + 1
-    const poll: Poll = { waitIndex, controller }
+    const poll: Poll = { controller }
     const call = waitCall(
       this.#target.key,
       {
         recursive: this.#target.recursive,
-        waitIndex,
+        waitIndex: this.#after + 1,
         signal: controller.signal,
       },
       (status, headers) => {

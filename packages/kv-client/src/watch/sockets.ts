@@ -62,7 +62,10 @@ export class WatchSockets {
     try {
       const connection = await current.connection
       if (this.#isClosed) connection?.close()
-      if (connection === undefined) this.#without.add(current.endpoint)
+      if (connection === undefined && this.#current === current) {
+        this.#current = undefined
+        this.#without.add(current.endpoint)
+      }
       return connection
     } catch (error) {
       if (this.#current === current) {
