@@ -1,0 +1,264 @@
+import {
+  environmentLayer,
+  FlagError,
+  flagLayer,
+  OptionError,
+  Options,
+  parseGoFlags,
+} from '@flotilla/daemon'
+import { FLAGS } from './flags.ts'
+
+/** What kvd runs with, checked. */
+export interface Config {
+  readonly name: string
+  readonly dataDir: string
+  /** Directory of the database; `DATA-DIR/member` unless --wal-dir says otherwise. */
+  readonly storageDir: string
+  readonly snapshotCount: number
+  readonly heartbeatMs: number
+  readonly electionMs: number
+  readonly listenPeerURLs: readonly URL[]
+  readonly listenClientURLs: readonly URL[]
+  readonly peerURLs: readonly string[]
+  readonly clientURLs: readonly string[]
+  readonly clusterToken: string
+  readonly corsOrigins: readonly string[]
+  readonly eventHistory: number
+  readonly isDebug: boolean
+  /** Text for the log: what is set, and by what. */
+  readonly given: ReturnType<Options['given']>
+  readonly warnings: readonly string[]
+}
+
+/** The configuration is wrong: `message` for stderr, `exitCode` as the original's. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly code = 'CONFIG'
+  readonly exitCode: 1 | 2
+  /** The usage follows the message. */
+  readonly showsUsage: boolean
+
+  constructor(exitCode: 1 | 2, message: string, showsUsage = false) {
+    super(message)
+    this.exitCode = exitCode
+    this.showsUsage = showsUsage
+  }
+}
+
+export type Invocation =
+  | { readonly type: 'run'; readonly config: Config }
+  | { readonly type: 'dump'; readonly config: Config; readonly source: 'image' | 'log' }
+  | { readonly type: 'version' }
+  | { readonly type: 'help' }
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Later names win nothing: what KVD_ says counts before what ETCD_ says. */
+const PREFIXES = ['KVD_', 'ETCD_'] as const
+
+/**
+ * Reads flags and environment (flag > environment > default).
+ * @throws ConfigError
+ */
+export function readInvocation(argv: readonly string[], env: Environment): Invocation {
+  const parsed = readFlags(argv)
+  if (parsed === 'help') return { type: 'help' }
+  if (parsed.values.get('version') !== undefined && parsed.values.get('version') !== 'false')
+    return { type: 'version' }
+  const [extra] = parsed.rest
+  if (extra !== undefined) throw verifyError(`'${extra}' is not a valid flag.`)
+  const { options, warnings } = readOptions(parsed.values, env)
+  const config = check(options, warnings)
+  const source = options.string('dump')
+  if (source === '') return { type: 'run', config }
+  if (source !== 'image' && source !== 'log') throw badValue('dump', source, 'must be image or log')
+  return { type: 'dump', config, source }
+}
+
+function verifyError(problem: string): ConfigError {
+  return new ConfigError(1, `error verifying flags, ${problem} See 'etcd --help'.`)
+}
+
+function readFlags(argv: readonly string[]): ReturnType<typeof parseGoFlags> | 'help' {
+  try {
+    return parseGoFlags(FLAGS, argv)
+  } catch (error) {
+    if (!(error instanceof FlagError)) throw error
+    if (error.code === 'FLAG_HELP') return 'help'
+    throw new ConfigError(2, error.message, true)
+  }
+}
+
+function readOptions(
+  flags: ReadonlyMap<string, string>,
+  env: Environment,
+): { options: Options; warnings: string[] } {
+  try {
+    const environment = environmentLayer(FLAGS, env, PREFIXES, flags)
+    const options = new Options(FLAGS, [flagLayer(flags), environment])
+    const warnings = [
+      ...environment.unknown.map((name) => `unrecognized environment variable ${name}`),
+      ...environment.shadowed.map(
+        ({ variable }) =>
+          `recognized environment variable ${variable}, but unused: shadowed by corresponding flag`,
+      ),
+    ]
+    for (const [name, spec] of Object.entries(FLAGS)) {
+      if (!options.isSet(name)) continue
+      if ('unsupported' in spec && spec.unsupported !== undefined)
+        throw new ConfigError(
+          name.startsWith('peers') ? 2 : 1,
+          name.startsWith('peers') ? spec.unsupported : `flag -${name}: ${spec.unsupported}`,
+        )
+      if ('deprecated' in spec && spec.deprecated !== undefined)
+        warnings.push(`flag "-${name}" is no longer supported - ignoring.`)
+    }
+    return { options, warnings }
+  } catch (error) {
+    if (error instanceof OptionError) throw new ConfigError(2, error.message, true)
+    throw error
+  }
+}
+
+function check(options: Options, warnings: readonly string[]): Config {
+  checkModes(options)
+  checkTimes(options)
+  const name = options.string('name')
+  const dataDir = options.string('data-dir') || `${name}.etcd`
+  const listenClientURLs = readUrls(options, 'listen-client-urls', 'bind-addr', 'addr')
+  const advertised = options.isSet('advertise-client-urls') || options.isSet('addr')
+  if (options.isSet('listen-client-urls') && !advertised)
+    throw verifyError(
+      '-advertise-client-urls is required when -listen-client-urls is set explicitly.',
+    )
+  const peerURLs = readUrls(options, 'initial-advertise-peer-urls', 'peer-addr').map(printUrl)
+  checkInitialCluster(options, name, peerURLs)
+  const eventHistory = options.number('event-history')
+  if (eventHistory < 1)
+    throw new ConfigError(1, 'flag -event-history: at least 1 event must be kept')
+  if (options.number('snapshot-count') < 1)
+    throw new ConfigError(1, 'flag -snapshot-count: must be at least 1')
+  return Object.freeze({
+    name,
+    dataDir,
+    storageDir: options.string('wal-dir') || `${dataDir}/member`,
+    snapshotCount: options.number('snapshot-count'),
+    heartbeatMs: options.number('heartbeat-interval'),
+    electionMs: options.number('election-timeout'),
+    listenPeerURLs: readUrls(options, 'listen-peer-urls', 'peer-bind-addr', 'peer-addr'),
+    listenClientURLs,
+    peerURLs,
+    clientURLs: readUrls(options, 'advertise-client-urls', 'addr').map(printUrl),
+    clusterToken: options.string('initial-cluster-token'),
+    corsOrigins: options.list('cors'),
+    eventHistory,
+    isDebug:
+      options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
+    given: options.given(),
+    warnings,
+  })
+}
+
+function checkModes(options: Options): void {
+  const proxy = options.string('proxy')
+  if (proxy === 'on' || proxy === 'readonly')
+    throw new ConfigError(1, `flag -proxy: ${proxy} comes with a later version`)
+  if (proxy !== 'off')
+    throw new ConfigError(
+      2,
+      `invalid value ${JSON.stringify(proxy)} for flag -proxy: invalid value`,
+      true,
+    )
+  const state = options.string('initial-cluster-state')
+  if (state === 'existing')
+    throw new ConfigError(
+      1,
+      'flag -initial-cluster-state: existing comes with clusters, in a later version',
+    )
+  if (state !== 'new')
+    throw new ConfigError(
+      2,
+      `invalid value ${JSON.stringify(state)} for flag -initial-cluster-state: invalid value`,
+      true,
+    )
+}
+
+function checkTimes(options: Options): void {
+  const heartbeat = options.number('heartbeat-interval')
+  const election = options.number('election-timeout')
+  if (5 * heartbeat > election)
+    throw new ConfigError(
+      1,
+      `-election-timeout[${election}ms] should be at least as 5 times as -heartbeat-interval[${heartbeat}ms]`,
+    )
+  if (election > 50_000)
+    throw new ConfigError(
+      1,
+      `-election-timeout[${election}ms] is too long, and should be set less than 50000ms`,
+    )
+}
+
+/** URLs of a flag, or of the first 0.4 flag (IP:PORT) that is given instead. */
+function readUrls(options: Options, name: string, ...old: readonly string[]): readonly URL[] {
+  const legacy = old.find((flag) => options.isSet(flag))
+  if (!options.isSet(name) && legacy !== undefined)
+    return [parseUrl(legacy, `http://${options.string(legacy)}`)]
+  const urls = options.list(name).map((text) => parseUrl(name, text))
+  if (urls.length === 0) throw badValue(name, options.string(name), 'no valid URLs given')
+  return urls
+}
+
+function badValue(name: string, value: string, problem: string): ConfigError {
+  return new ConfigError(
+    2,
+    `invalid value ${JSON.stringify(value)} for flag -${name}: ${problem}`,
+    true,
+  )
+}
+
+function parseUrl(name: string, text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol === 'https:')
+    throw new ConfigError(1, `flag -${name}: ${text}: TLS comes with a later version`)
+  if (url === undefined || url.protocol !== 'http:')
+    throw badValue(name, text, `URL scheme must be http or https: ${text}`)
+  if (!/:\d+\/?$/.test(text))
+    throw badValue(name, text, `URL address does not have the form "host:port": ${text}`)
+  if (url.pathname !== '/' || url.search !== '')
+    throw badValue(name, text, `URL must not contain a path: ${text}`)
+  return url
+}
+
+/** As the original prints it: no final slash, the port even when it is the default one. */
+function printUrl(url: URL): string {
+  return `${url.protocol}//${url.hostname}:${url.port === '' ? '80' : url.port}`
+}
+
+/** The first members must be this one alone, with the peer URLs that it advertises. */
+function checkInitialCluster(options: Options, name: string, peerURLs: readonly string[]): void {
+  if (!options.isSet('initial-cluster')) return
+  const members = new Map<string, string[]>()
+  for (const entry of options.list('initial-cluster')) {
+    const equals = entry.indexOf('=')
+    if (equals < 1) throw badValue('initial-cluster', entry, 'must be NAME=URL')
+    const member = entry.slice(0, equals)
+    const url = printUrl(parseUrl('initial-cluster', entry.slice(equals + 1)))
+    members.set(member, [...(members.get(member) ?? []), url])
+  }
+  const own = members.get(name)
+  if (own === undefined)
+    throw new ConfigError(
+      1,
+      `couldn't find local name "${name}" in the initial cluster configuration`,
+    )
+  if (own.toSorted().join(',') !== peerURLs.toSorted().join(','))
+    throw new ConfigError(
+      1,
+      `--initial-cluster must include ${name}=${peerURLs.join(',')} given --initial-advertise-peer-urls=${peerURLs.join(',')}`,
+    )
+  if (members.size > 1)
+    throw new ConfigError(
+      1,
+      'flag -initial-cluster: clusters of several members come with a later version',
+    )
+}

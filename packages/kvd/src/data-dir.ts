@@ -1,0 +1,41 @@
+import { accessSync, constants, existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The data directory cannot be used. */
+export class DataDirError extends Error {
+  override readonly name = 'DataDirError'
+  readonly code = 'DATA_DIR'
+}
+
+const KNOWN = new Set(['member', 'proxy'])
+
+export interface DataDir {
+  /** Entries that do not belong there. */
+  readonly unknown: readonly string[]
+}
+
+/**
+ * Makes the directories, private to this user, and refuses what cannot be written or is etcd's own.
+ * @throws DataDirError naming the directory
+ */
+export function prepareDataDir(dataDir: string, storageDir: string): DataDir {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    mkdirSync(storageDir, { recursive: true, mode: 0o700 })
+    accessSync(storageDir, constants.W_OK)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new DataDirError(`cannot write the data directory ${dataDir}: ${reason}`, {
+      cause: error,
+    })
+  }
+  const member = join(dataDir, 'member')
+  if (existsSync(join(member, 'wal')) || existsSync(join(member, 'snap')))
+    throw new DataDirError(
+      `the data directory ${dataDir} belongs to etcd (it holds member/wal): kvd keeps its log in another ` +
+        'format. Start kvd with an empty --data-dir and copy the keys over with kvctl',
+    )
+  if (existsSync(join(dataDir, 'proxy')))
+    throw new DataDirError(`invalid datadir. Both member and proxy directories exist.`)
+  return { unknown: readdirSync(dataDir).filter((entry) => !KNOWN.has(entry)) }
+}

@@ -1,0 +1,30 @@
+import { decodeCommand } from './store/command.ts'
+import { Store } from './store/store.ts'
+import { openDisk } from './storage/disk.ts'
+
+/**
+ * The store of a data directory as JSON lines: first its index, then each node. `image` loads it as
+ * a start does; `log` replays every entry from the first one, for comparison.
+ * @throws DiskError
+ */
+export async function dumpStore(
+  directory: string,
+  source: 'image' | 'log',
+  write: (line: string) => void,
+): Promise<void> {
+  const disk = await openDisk({ directory, source })
+  try {
+    const { loaded, rows, events, entries } = disk.recovered
+    if (source === 'log' && loaded.firstIndex > 1)
+      throw new Error(`the log begins at entry ${loaded.firstIndex}: older ones are compacted`)
+    const store = new Store({ historySize: 1 })
+    const { stats } = loaded
+    if (stats !== undefined) store.load({ index: loaded.storeIndex, stats }, rows, events.slice(-1))
+    for (const entry of entries) store.apply(decodeCommand(entry.data))
+    write(`${JSON.stringify({ index: store.index, raftIndex: loaded.lastIndex })}\n`)
+    const nodes = [...store.rows()].toSorted((left, right) => (left.key < right.key ? -1 : 1))
+    for (const node of nodes) write(`${JSON.stringify(node)}\n`)
+  } finally {
+    await disk.close()
+  }
+}

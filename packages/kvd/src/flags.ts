@@ -1,0 +1,102 @@
+import type { FlagSpec, FlagTable } from '@flotilla/daemon'
+
+const LATER = 'clusters of several members come with a later version'
+const TLS_LATER = 'TLS comes with a later version'
+const NOT_FOR_KVD = 'it belongs to the v3 API, which kvd does not serve'
+
+function text(value: string, usage: string): FlagSpec {
+  return { type: 'string', default: value, usage }
+}
+
+function count(value: number, usage: string): FlagSpec {
+  return { type: 'uint', default: value, usage }
+}
+
+function refused(type: FlagSpec['type'], why: string, usage: string): FlagSpec {
+  const byType = { bool: false, string: '', int: 0, uint: 0 } as const
+  return { type, default: byType[type], usage, unsupported: why }
+}
+
+function ignored(type: FlagSpec['type'] = 'string'): FlagSpec {
+  const usage = 'ignored, as in the original'
+  return { type, default: type === 'bool' ? false : '', usage, deprecated: usage, hidden: true }
+}
+
+/** Every flag of etcd 2.3 (kvd.md 13.1) and our own; the environment has them as ETCD_... and KVD_... */
+export const FLAGS = {
+  name: text('default', 'human-readable name of this member'),
+  'data-dir': text('', 'directory of the data; default NAME.etcd in the working directory'),
+  'wal-dir': text('', 'directory of the log and the store; default DATA-DIR/member'),
+  'snapshot-count': count(10_000, 'log entries after which the log is compacted'),
+  'heartbeat-interval': count(100, 'milliseconds between heartbeats'),
+  'election-timeout': count(1000, 'milliseconds until an election'),
+  'listen-peer-urls': text('http://localhost:2380,http://localhost:7001', 'URLs for peers'),
+  'listen-client-urls': text('http://localhost:2379,http://localhost:4001', 'URLs for clients'),
+  'max-snapshots': count(5, 'accepted for compatibility: there are no snapshot files'),
+  'max-wals': count(5, 'accepted for compatibility: there are no log segments'),
+  cors: text('', 'origins allowed by CORS, or *'),
+  'initial-advertise-peer-urls': text(
+    'http://localhost:2380,http://localhost:7001',
+    'peer URLs of this member told to the cluster',
+  ),
+  'initial-cluster': text('', 'NAME=URL of the first members; default this one alone'),
+  'initial-cluster-state': text('new', 'new; existing comes with clusters'),
+  'initial-cluster-token': text('etcd-cluster', 'token that keeps clusters apart'),
+  'advertise-client-urls': text(
+    'http://localhost:2379,http://localhost:4001',
+    'client URLs of this member told to clients',
+  ),
+  'event-history': count(1000, 'events kept for watches that resume (kvd only)'),
+  debug: { type: 'bool', default: false, usage: 'log everything' },
+  'log-package-levels': text('', 'PACKAGE=LEVEL,...: the lowest of the levels counts for all'),
+  dump: text('', 'print the tree as JSON lines and exit: image (as a start loads it) or log'),
+  version: { type: 'bool', default: false, usage: 'print the version and exit' },
+  discovery: refused('string', LATER, 'discovery URL'),
+  'discovery-srv': refused('string', LATER, 'DNS domain of the first members'),
+  'discovery-proxy': refused('string', LATER, 'HTTP proxy for discovery'),
+  'discovery-fallback': refused('string', LATER, 'what to do when the cluster is full'),
+  'strict-reconfig-check': refused('bool', LATER, 'refuse changes that would lose quorum'),
+  'force-new-cluster': refused('bool', LATER, 'make a cluster of one out of this data'),
+  proxy: text('off', 'off; on and readonly come with a later version'),
+  'proxy-failure-wait': refused('uint', LATER, 'milliseconds a failed endpoint is left alone'),
+  'proxy-refresh-interval': refused('uint', LATER, 'milliseconds between looks at the members'),
+  'proxy-dial-timeout': refused('uint', LATER, 'milliseconds until a connection fails'),
+  'proxy-write-timeout': refused('uint', LATER, 'milliseconds until a write fails'),
+  'proxy-read-timeout': refused('uint', LATER, 'milliseconds until a read fails'),
+  'cert-file': refused('string', TLS_LATER, 'certificate for clients'),
+  'key-file': refused('string', TLS_LATER, 'key of the certificate for clients'),
+  'ca-file': refused('string', TLS_LATER, 'CA of the clients'),
+  'trusted-ca-file': refused('string', TLS_LATER, 'CA of the clients'),
+  'client-cert-auth': refused('bool', TLS_LATER, 'ask clients for certificates'),
+  'peer-cert-file': refused('string', TLS_LATER, 'certificate for peers'),
+  'peer-key-file': refused('string', TLS_LATER, 'key of the certificate for peers'),
+  'peer-ca-file': refused('string', TLS_LATER, 'CA of the peers'),
+  'peer-trusted-ca-file': refused('string', TLS_LATER, 'CA of the peers'),
+  'peer-client-cert-auth': refused('bool', TLS_LATER, 'ask peers for certificates'),
+  'enable-pprof': refused('bool', 'Node has no pprof', 'profiles over HTTP'),
+  'experimental-v3demo': refused('bool', NOT_FOR_KVD, 'v3 API'),
+  'experimental-gRPC-addr': refused('string', NOT_FOR_KVD, 'address of the v3 API'),
+  'experimental-auto-compaction-retention': refused('int', NOT_FOR_KVD, 'v3 compaction'),
+  addr: { ...text('', '0.4 name: IP:PORT told to clients'), hidden: true },
+  'bind-addr': { ...text('', '0.4 name: IP:PORT for clients'), hidden: true },
+  'peer-addr': { ...text('', '0.4 name: IP:PORT told to peers'), hidden: true },
+  'peer-bind-addr': { ...text('', '0.4 name: IP:PORT for peers'), hidden: true },
+  peers: { ...refused('string', 'flag "-peers" is no longer supported.', ''), hidden: true },
+  'peers-file': {
+    ...refused('string', 'flag "-peers-file" is no longer supported.', ''),
+    hidden: true,
+  },
+  'cluster-active-size': ignored(),
+  'cluster-remove-delay': ignored(),
+  'cluster-sync-interval': ignored(),
+  config: ignored(),
+  force: ignored('bool'),
+  'max-result-buffer': ignored(),
+  'max-retry-attempts': ignored(),
+  'peer-heartbeat-interval': ignored(),
+  'peer-election-timeout': ignored(),
+  'retry-interval': ignored(),
+  snapshot: ignored('bool'),
+  v: ignored('bool'),
+  vv: ignored('bool'),
+} as const satisfies FlagTable

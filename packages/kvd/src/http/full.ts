@@ -1,0 +1,137 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { BODY_BYTES_MAX, type BodyStream, type RawRequest, type Responder } from './message.ts'
+
+/** Go's default limit is 1 MiB; a key as long as this needs no more. */
+const HEADER_BYTES_MAX = 128 * 1024
+/** Bytes of a refused body that are read before the connection is closed (net/http 256 KiB). */
+const DISCARD_BYTES_MAX = 256 * 1024
+
+export interface FullServer {
+  readonly server: Server
+  /** Ends long polls and idle connections; what is under way is answered. */
+  drain(): void
+}
+
+/** node:http for the requests that the lean parser leaves alone: any framing, any size, upgrades. */
+export function createFullServer(
+  route: (request: RawRequest, responder: Responder) => void,
+): FullServer {
+  const streams = new Set<ServerResponse>()
+  const server = createServer({
+    maxHeaderSize: HEADER_BYTES_MAX,
+    keepAliveTimeout: 0,
+    requestTimeout: 0,
+    headersTimeout: 30_000,
+    connectionsCheckingInterval: 10_000,
+  })
+  server.on('request', (request, response) => {
+    readBody(request, response, (body, isBodyTooLarge) => {
+      const { head, path, query } = splitTarget(request)
+      route(
+        { ...head, path, query, body, isBodyTooLarge },
+        createResponder(request, response, streams),
+      )
+    })
+  })
+  return {
+    server,
+    drain: () => {
+      for (const response of streams) response.end()
+      server.closeIdleConnections()
+    },
+  }
+}
+
+function splitTarget(request: IncomingMessage): {
+  head: Pick<RawRequest, 'method' | 'contentType' | 'authorization' | 'origin'>
+  path: string
+  query: string
+} {
+  const target = (request.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '').replace(/#.*$/, '')
+  const mark = target.indexOf('?')
+  const path = mark === -1 ? target : target.slice(0, mark)
+  const { headers } = request
+  return {
+    head: {
+      method: request.method ?? 'GET',
+      contentType: headers['content-type'],
+      authorization: headers.authorization,
+      origin: headers.origin,
+    },
+    path: path === '' ? '/' : path,
+    query: mark === -1 ? '' : target.slice(mark + 1),
+  }
+}
+
+/** Reads at most `BODY_BYTES_MAX`; of more, nothing is kept and the connection ends with the answer. */
+function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  done: (body: string, isTooLarge: boolean) => void,
+): void {
+  const parts: string[] = []
+  let size = 0
+  let isDone = false
+  const finish = (isTooLarge: boolean): void => {
+    if (isDone) return
+    isDone = true
+    if (isTooLarge) response.setHeader('Connection', 'close')
+    done(isTooLarge ? '' : parts.join(''), isTooLarge)
+    parts.length = 0
+  }
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.length
+    if (!isDone && size <= BODY_BYTES_MAX) parts.push(chunk.toString('latin1'))
+    else finish(true)
+    if (size > BODY_BYTES_MAX + DISCARD_BYTES_MAX) request.pause()
+  })
+  request.on('end', () => finish(false))
+}
+
+function setHead(response: ServerResponse, head: string): void {
+  for (const line of head.split('\r\n')) {
+    const colon = line.indexOf(': ')
+    if (colon > 0) response.setHeader(line.slice(0, colon), line.slice(colon + 2))
+  }
+}
+
+function createResponder(
+  request: IncomingMessage,
+  response: ServerResponse,
+  streams: Set<ServerResponse>,
+): Responder {
+  return {
+    reply: (status, head, body) => {
+      if (response.destroyed) return
+      setHead(response, head)
+      response.statusCode = status
+      if (status !== 204 && status !== 304)
+        response.setHeader('Content-Length', Buffer.byteLength(body))
+      response.end(request.method === 'HEAD' ? '' : body)
+    },
+    stream: (status, head) => {
+      setHead(response, head)
+      response.statusCode = status
+      response.flushHeaders()
+      streams.add(response)
+      response.once('close', () => streams.delete(response))
+      return createStream(response)
+    },
+  }
+}
+
+function createStream(response: ServerResponse): BodyStream {
+  return {
+    write: (text) => {
+      if (!response.destroyed && !response.writableEnded) response.write(text)
+      return response.writableLength
+    },
+    end: (text) => {
+      if (!response.destroyed && !response.writableEnded) response.end(text)
+    },
+    onClose: (listener) => {
+      if (response.destroyed) listener()
+      else response.once('close', listener)
+    },
+  }
+}

@@ -1,0 +1,95 @@
+import type { LogLevel } from '@flotilla/daemon'
+import { SERVER_VERSION } from '../cluster.ts'
+import type { HttpContext } from './context.ts'
+import { allowMethods, JSON_TYPE, TEXT_TYPE, type RawRequest, type Responder } from './message.ts'
+
+/** GET /version: JSON without newline. */
+export function answerVersion(
+  context: HttpContext,
+  request: RawRequest,
+  responder: Responder,
+): void {
+  if (!allowMethods(request, responder, ['GET'])) return
+  const etcdcluster = context.cluster.version ?? 'not_decided'
+  responder.reply(200, JSON_TYPE, JSON.stringify({ etcdserver: SERVER_VERSION, etcdcluster }))
+}
+
+/** GET /health: true while writes become durable, else false with the reason. */
+export function answerHealth(
+  context: HttpContext,
+  request: RawRequest,
+  responder: Responder,
+): void {
+  if (!allowMethods(request, responder, ['GET'])) return
+  if (context.replica.status.isFull)
+    responder.reply(503, TEXT_TYPE, '{"health": "false", "reason": "no room left on the disk"}\n')
+  else responder.reply(200, TEXT_TYPE, '{"health": "true"}')
+}
+
+/** GET /v2/machines: all client URLs, sorted, without newline. */
+export function answerMachines(
+  context: HttpContext,
+  request: RawRequest,
+  responder: Responder,
+): void {
+  if (!allowMethods(request, responder, ['GET', 'HEAD'])) return
+  const urls = context.cluster.members().flatMap((member) => member.clientURLs)
+  responder.reply(200, TEXT_TYPE, urls.toSorted().join(', '))
+}
+
+/** Prometheus text, any method. */
+export function answerMetrics(
+  context: HttpContext,
+  _request: RawRequest,
+  responder: Responder,
+): void {
+  context.metrics().then(
+    ({ type, text }) => responder.reply(200, `Content-Type: ${type}\r\n`, text),
+    (error: unknown) => {
+      throw error
+    },
+  )
+}
+
+const LEVELS: Readonly<Record<string, LogLevel>> = {
+  CRITICAL: 'error',
+  ERROR: 'error',
+  WARNING: 'warn',
+  NOTICE: 'info',
+  INFO: 'info',
+  DEBUG: 'debug',
+  TRACE: 'debug',
+}
+
+/** PUT /config/local/log `{"Level":"DEBUG"}`: field and level in any case. */
+export function answerConfigLog(
+  context: HttpContext,
+  request: RawRequest,
+  responder: Responder,
+): void {
+  if (!allowMethods(request, responder, ['PUT'])) return
+  const wanted = readLevel(request.body)
+  const level = LEVELS[wanted?.toUpperCase() ?? '']
+  if (level !== undefined) {
+    context.setLogLevel(level)
+    responder.reply(204, '', '')
+    return
+  }
+  const message = wanted === undefined ? 'Invalid json body' : `Invalid log level ${wanted}`
+  responder.reply(400, JSON_TYPE, JSON.stringify({ message }))
+}
+
+/** The level asked for; undefined when the body is no JSON object of texts. */
+function readLevel(body: string): string | undefined {
+  let document: unknown
+  try {
+    document = JSON.parse(Buffer.from(body, 'latin1').toString('utf8'))
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) return undefined
+  const level = Object.entries(document).find(([name]) => name.toLowerCase() === 'level')?.[1]
+  if (level === undefined) return ''
+  return typeof level === 'string' ? level : undefined
+}

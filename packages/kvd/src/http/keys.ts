@@ -1,0 +1,121 @@
+import { isRefusal, refusal, refusalJson, statusOf, type Refusal } from '../store/errors.ts'
+import type { Command } from '../store/command.ts'
+import type { HttpContext } from './context.ts'
+import { parseKeysRequest, type KeysRequest } from './keys-request.ts'
+import { allowMethods, JSON_TYPE, type RawRequest, type Responder } from './message.ts'
+import { openWatch } from './watch.ts'
+
+const METHODS = ['HEAD', 'GET', 'PUT', 'POST', 'DELETE'] as const
+
+/** Answers a request to /v2/keys. `key` is the decoded, cleaned key. */
+export function handleKeys(
+  context: HttpContext,
+  request: RawRequest,
+  key: string,
+  responder: Responder,
+): void {
+  if (!allowMethods(request, responder, METHODS)) return
+  const method = countedMethod(request)
+  context.counters.received(method)
+  const parsed = parseKeysRequest(request, key, context.nowMs())
+  const call: Call = { context, request, key, responder, method }
+  if (parsed.type === 'refused') {
+    refuse(call, parsed.refusal)
+    return
+  }
+  const gate = context.gate()
+  if (gate === undefined) serve(call, parsed)
+  else void serveGuarded(call, parsed, gate)
+}
+
+interface Call {
+  readonly context: HttpContext
+  readonly request: RawRequest
+  readonly key: string
+  readonly responder: Responder
+  /** Name of the method in metrics: quorum reads count apart. */
+  readonly method: string
+}
+
+function countedMethod(request: RawRequest): string {
+  return request.method === 'GET' && request.query.includes('quorum=true') ? 'QGET' : request.method
+}
+
+async function serveGuarded(
+  call: Call,
+  parsed: Exclude<KeysRequest, { type: 'refused' }>,
+  gate: NonNullable<ReturnType<HttpContext['gate']>>,
+): Promise<void> {
+  const isWrite = parsed.type === 'write'
+  const access = {
+    write: isWrite,
+    recursive: isWrite ? parsed.command.recursive : parsed.recursive,
+  }
+  if (await gate.mayAccess(call.request, call.key, access)) serve(call, parsed)
+  else refuse(call, refusal(110, 'Insufficient credentials', 0))
+}
+
+function serve(call: Call, parsed: Exclude<KeysRequest, { type: 'refused' }>): void {
+  switch (parsed.type) {
+    case 'read':
+      read(call, parsed.recursive, parsed.sorted)
+      break
+    case 'watch':
+      watch(call, parsed)
+      break
+    case 'write':
+      write(call, parsed.command, parsed.noValue)
+      break
+  }
+}
+
+/**
+ * Reads what this member has applied. For a cluster of one that is also the linearizable answer:
+ * whatever was acknowledged has been applied here before.
+ */
+function read(call: Call, recursive: boolean, sorted: boolean): void {
+  const { context, key } = call
+  const nowMs = context.nowMs()
+  const json = context.store.read({ space: 'keys', key, recursive, sorted, nowMs })
+  if (typeof json !== 'string') {
+    refuse(call, json)
+    return
+  }
+  context.counters.succeeded(call.method, (context.nowMs() - nowMs) / 1000)
+  const head = successHead(context, context.store.index)
+  call.responder.reply(200, head, `{"action":"get","node":${json}}\n`)
+}
+
+function watch(call: Call, wanted: Extract<KeysRequest, { type: 'watch' }>): void {
+  const { context, responder } = call
+  const problem = openWatch(context, { ...wanted, key: call.key }, () =>
+    responder.stream(200, successHead(context, context.store.index)),
+  )
+  if (problem !== undefined) refuse(call, problem)
+}
+
+function write(call: Call, command: Command, isShort: boolean): void {
+  const { context, responder } = call
+  context.replica.propose(command, (outcome) => {
+    if (outcome === undefined) throw new Error('a write to keys was applied without an event')
+    if (isRefusal(outcome)) {
+      refuse(call, outcome)
+      return
+    }
+    context.counters.succeeded(call.method, (context.nowMs() - command.time) / 1000)
+    const body = isShort ? `{"action":"${outcome.action}"}\n` : `${outcome.json}\n`
+    responder.reply(outcome.isNew ? 201 : 200, successHead(context, outcome.index), body)
+  })
+}
+
+function refuse(call: Call, problem: Refusal): void {
+  const status = statusOf(problem.code)
+  call.context.counters.failed(call.method, status)
+  const head = `${JSON_TYPE}${call.context.cluster.head}X-Etcd-Index: ${problem.index}\r\n`
+  call.responder.reply(status, head, refusalJson(problem))
+}
+
+function successHead(context: HttpContext, storeIndex: number): string {
+  const { replica, cluster } = context
+  return `${JSON_TYPE}${cluster.head}X-Etcd-Index: ${storeIndex}\r\nX-Raft-Index: ${replica.appliedIndex}\r\nX-Raft-Term: ${replica.term}\r\n`
+}

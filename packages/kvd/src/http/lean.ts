@@ -1,0 +1,251 @@
+import type { Socket } from 'node:net'
+import { STATUS_CODES } from 'node:http'
+import type { BodyStream, RawRequest, Responder } from './message.ts'
+import { parseHead, type Head } from './lean-head.ts'
+
+/** Heads and bodies beyond these go to node:http. */
+const HEAD_BYTES_MAX = 16 * 1024
+const BODY_BYTES_LEAN = 64 * 1024
+/** Bytes read ahead while an answer is being made, before the socket is paused. */
+const AHEAD_BYTES_MAX = 256 * 1024
+
+export interface LeanHost {
+  route(request: RawRequest, responder: Responder): void
+  /** Gives the socket to node:http; `rest` are the bytes not yet taken. */
+  handOver(socket: Socket, rest: Buffer): void
+  /** The Date header's line, refreshed twice a second. */
+  dateLine(): string
+  nowMs(): number
+  closed(connection: LeanConnection): void
+}
+
+/**
+ * One client connection on the hot path: requests of plain shape are parsed here, answers that are
+ * made in one turn leave in one write, and every unusual request takes the connection to node:http
+ * for good. States:
+ *
+ *   reading -> answering (one request at a time) -> reading ...
+ *           -> streaming (a long poll)           -> reading
+ *           -> handed over | closed
+ */
+export class LeanConnection implements Responder {
+  readonly #socket: Socket
+  readonly #host: LeanHost
+  #input = ''
+  #output = ''
+  #isAnswering = false
+  #isReading = false
+  #isEnded = false
+  #keepsAlive = true
+  #isHead = false
+  #stream: LeanStream | undefined
+  /** When the first byte of an unfinished request came; 0 when none is waiting. */
+  waitingSince = 0
+
+  constructor(socket: Socket, host: LeanHost) {
+    this.#socket = socket
+    this.#host = host
+    socket.on('data', this.#onData)
+    socket.on('end', this.#onEnd)
+    socket.on('error', this.#onError)
+    socket.on('drain', this.#onDrain)
+    socket.on('close', this.#onClose)
+  }
+
+  get isIdle(): boolean {
+    return !this.#isAnswering && this.#input === ''
+  }
+
+  /** Answers what is under way, then closes; streams end at once. */
+  drain(): void {
+    this.#keepsAlive = false
+    this.#stream?.end()
+    if (this.isIdle) this.#socket.end()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#input += chunk.toString('latin1')
+    if (this.#input.length > AHEAD_BYTES_MAX && this.#isAnswering) this.#socket.pause()
+    this.#read()
+  }
+
+  readonly #onEnd = (): void => {
+    this.#isEnded = true
+    this.#keepsAlive = false
+    if (this.#stream !== undefined) this.#socket.destroy()
+    else if (!this.#isAnswering) this.#socket.end()
+  }
+
+  readonly #onError = (): void => {
+    this.#socket.destroy()
+  }
+
+  readonly #onDrain = (): void => {
+    this.#read()
+  }
+
+  readonly #onClose = (): void => {
+    this.#stream?.closed()
+    this.#stream = undefined
+    this.#host.closed(this)
+  }
+
+  /** Takes requests from the input until one has to wait. Answers of this turn leave together. */
+  #read(): void {
+    if (this.#isReading) return
+    this.#isReading = true
+    while (!this.#isAnswering && !this.#socket.writableNeedDrain && this.#takeRequest());
+    this.#isReading = false
+    this.#flush()
+    this.waitingSince =
+      this.#isAnswering || this.#input === '' ? 0 : this.waitingSince || this.#host.nowMs()
+  }
+
+  /** True when a request was taken and another one may follow. */
+  #takeRequest(): boolean {
+    const end = this.#input.indexOf('\r\n\r\n')
+    if (end === -1) {
+      if (this.#input.length > HEAD_BYTES_MAX) this.#handOver()
+      return false
+    }
+    const head = end > HEAD_BYTES_MAX ? undefined : parseHead(this.#input, end)
+    if (head === undefined || head.contentLength > BODY_BYTES_LEAN) {
+      this.#handOver()
+      return false
+    }
+    const bodyEnd = end + 4 + head.contentLength
+    if (this.#input.length < bodyEnd) return false
+    const body = head.contentLength === 0 ? '' : this.#input.slice(end + 4, bodyEnd)
+    this.#input = this.#input.length === bodyEnd ? '' : this.#input.slice(bodyEnd)
+    this.#answer(head, body)
+    return true
+  }
+
+  #answer(head: Head, body: string): void {
+    if (!head.keepsAlive) this.#keepsAlive = false
+    this.#isHead = head.method === 'HEAD'
+    this.#isAnswering = true
+    const { method, path, query, contentType, authorization, origin } = head
+    const request = { method, path, query, contentType, authorization, origin }
+    this.#host.route({ ...request, body, isBodyTooLarge: false }, this)
+  }
+
+  #handOver(): void {
+    this.#flush()
+    const rest = Buffer.from(this.#input, 'latin1')
+    this.#input = ''
+    for (const [event, listener] of [
+      ['data', this.#onData],
+      ['end', this.#onEnd],
+      ['error', this.#onError],
+      ['drain', this.#onDrain],
+      ['close', this.#onClose],
+    ] as const)
+      this.#socket.off(event, listener)
+    this.#host.closed(this)
+    this.#host.handOver(this.#socket, rest)
+  }
+
+  reply(status: number, head: string, body: string): void {
+    const hasBody = status !== 204 && status !== 304
+    const length = hasBody ? `Content-Length: ${Buffer.byteLength(body)}\r\n` : ''
+    const isClosing = !this.#keepsAlive || head.includes('Connection: close')
+    if (isClosing) this.#keepsAlive = false
+    const connection = isClosing && !head.includes('Connection:') ? 'Connection: close\r\n' : ''
+    const shown = hasBody && !this.#isHead ? body : ''
+    this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}${length}\r\n${shown}`
+    this.#answered()
+  }
+
+  stream(status: number, head: string): BodyStream {
+    const connection = this.#keepsAlive ? '' : 'Connection: close\r\n'
+    this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}Transfer-Encoding: chunked\r\n\r\n`
+    this.#flush()
+    const stream = new LeanStream(this.#socket, () => {
+      this.#stream = undefined
+      this.#answered()
+    })
+    this.#stream = stream
+    return stream
+  }
+
+  #answered(): void {
+    this.#isAnswering = false
+    if (!this.#keepsAlive) {
+      this.#flush()
+      this.#socket.end()
+      return
+    }
+    if (this.#isReading) return
+    this.#flush()
+    if (this.#socket.isPaused()) this.#socket.resume()
+    if (this.#input !== '') this.#read()
+    if (this.#isEnded && !this.#isAnswering) this.#socket.end()
+  }
+
+  #flush(): void {
+    if (this.#output === '') return
+    const text = this.#output
+    this.#output = ''
+    if (this.#socket.writable) this.#socket.write(text, encodingOf(text))
+  }
+}
+
+/** One-byte text without UTF-8 in it may be written as latin1, which copies nothing twice. */
+function encodingOf(text: string): 'latin1' | 'utf8' {
+  return Buffer.byteLength(text) === text.length ? 'latin1' : 'utf8'
+}
+
+const statusLines = new Map<number, string>()
+
+function statusLine(status: number): string {
+  let line = statusLines.get(status)
+  if (line === undefined) {
+    line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+    statusLines.set(status, line)
+  }
+  return line
+}
+
+/** A chunked body on a lean connection. */
+class LeanStream implements BodyStream {
+  readonly #socket: Socket
+  readonly #ended: () => void
+  #onClose: (() => void) | undefined
+  #isOpen = true
+
+  constructor(socket: Socket, ended: () => void) {
+    this.#socket = socket
+    this.#ended = ended
+  }
+
+  write(text: string): number {
+    if (!this.#isOpen || !this.#socket.writable) return 0
+    this.#socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`)
+    return this.#socket.writableLength
+  }
+
+  end(text = ''): void {
+    if (!this.#isOpen) return
+    const chunk = text === '' ? '' : `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
+    if (this.#socket.writable) this.#socket.write(`${chunk}0\r\n\r\n`)
+    this.closed()
+    this.#ended()
+  }
+
+  onClose(listener: () => void): void {
+    if (this.#isOpen) this.#onClose = listener
+    else listener()
+  }
+
+  /** The connection is gone or the body has ended. */
+  closed(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#onClose?.()
+  }
+}

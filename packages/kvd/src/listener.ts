@@ -1,0 +1,120 @@
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Logger } from '@flotilla/daemon'
+import type { FullServer } from './http/full.ts'
+import { LeanConnection, type LeanHost } from './http/lean.ts'
+import type { RawRequest, Responder } from './http/message.ts'
+
+/** A socket cannot be opened. */
+export class ListenError extends Error {
+  override readonly name = 'ListenError'
+  readonly code = 'LISTEN'
+}
+
+/** A request that has begun to arrive must be whole after this time. */
+const REQUEST_MS_MAX = 30_000
+const SWEEP_MS = 5_000
+/** Descriptors kept for everything that is no client (etcd 2.3 etcdmain/etcd.go). */
+export const RESERVED_FDS = 150
+
+export interface ClientListenerOptions {
+  readonly full: FullServer
+  readonly route: (request: RawRequest, responder: Responder) => void
+  readonly logger: Logger
+  readonly fdLimit: number
+}
+
+/** All sockets of the client port: the listeners and the lean connections behind them. */
+export class ClientListener {
+  readonly #options: ClientListenerOptions
+  readonly #servers: Server[] = []
+  readonly #connections = new Set<LeanConnection>()
+  readonly #host: LeanHost
+  readonly #timers: readonly NodeJS.Timeout[]
+  #date = dateLine()
+
+  constructor(options: ClientListenerOptions) {
+    this.#options = options
+    this.#host = {
+      route: options.route,
+      handOver: (socket, rest) => handOver(options.full, socket, rest),
+      dateLine: () => this.#date,
+      nowMs: () => Math.floor(performance.now()) + 1,
+      closed: (connection) => this.#connections.delete(connection),
+    }
+    const clock = setInterval(() => {
+      this.#date = dateLine()
+    }, 500)
+    this.#timers = [clock, setInterval(() => this.#sweep(), SWEEP_MS)]
+  }
+
+  /** @throws ListenError */
+  async listen(url: URL): Promise<void> {
+    const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) =>
+      this.#accept(socket),
+    )
+    await bind(server, url)
+    this.#servers.push(server)
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#connections.size >= this.#options.fdLimit - RESERVED_FDS) {
+      this.#options.logger.warn('http: too many connections, one was refused')
+      socket.destroy()
+      return
+    }
+    this.#connections.add(new LeanConnection(socket, this.#host))
+  }
+
+  /** Ends connections whose request does not come to an end. */
+  #sweep(): void {
+    const oldest = this.#host.nowMs() - REQUEST_MS_MAX
+    for (const connection of this.#connections)
+      if (connection.waitingSince !== 0 && connection.waitingSince < oldest) connection.destroy()
+  }
+
+  /** Stops listening and lets answers under way end; long polls end at once. */
+  drain(): void {
+    for (const server of this.#servers) server.close()
+    for (const connection of this.#connections) connection.drain()
+    this.#options.full.drain()
+  }
+
+  get isQuiet(): boolean {
+    return this.#connections.size === 0
+  }
+
+  /** Ends what is left. */
+  close(): void {
+    for (const timer of this.#timers) clearInterval(timer)
+    for (const connection of this.#connections) connection.destroy()
+    this.#options.full.server.closeAllConnections()
+  }
+}
+
+/** Gives a connection to node:http, with the bytes that were read but not used. */
+function handOver(full: FullServer, socket: Socket, rest: Buffer): void {
+  full.server.emit('connection', socket)
+  if (rest.length > 0) socket.unshift(rest)
+  if (socket.isPaused()) socket.resume()
+}
+
+function dateLine(): string {
+  return `Date: ${new Date().toUTCString()}\r\n`
+}
+
+/**
+ * Opens a listener on a URL's host and port. `localhost` means its IPv4 address, as Go prefers it.
+ * @throws ListenError in the original's words
+ */
+export async function bind(server: Server, url: URL): Promise<void> {
+  const host = url.hostname === 'localhost' ? '127.0.0.1' : url.hostname.replace(/^\[(.*)\]$/, '$1')
+  const port = url.port === '' ? 80 : Number(url.port)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const reason = error.code === 'EADDRINUSE' ? 'bind: address already in use' : error.message
+      reject(new ListenError(`listen tcp ${host}:${port}: ${reason}`))
+    })
+    server.listen({ host, port, backlog: 4096 }, () => resolve())
+  })
+  server.removeAllListeners('error')
+}

@@ -1,0 +1,286 @@
+import type { Logger } from '@flotilla/daemon'
+import { CommandWriter, decodeCommand, frames, type Command } from './store/command.ts'
+import { refusal, type Refusal } from './store/errors.ts'
+import type { StoreEvent } from './store/event.ts'
+import type { Store } from './store/store.ts'
+import { rowOf } from './store/store.ts'
+import type { Disk, DiskError } from './storage/disk.ts'
+import type { Image } from './storage/messages.ts'
+import { packEvents, pathOf, toDisk } from './storage/records.ts'
+
+/** Hears what became of a proposal, once. Undefined: applied, with nothing to say (no-op, sync). */
+export type Waiter = (outcome: StoreEvent | Refusal | undefined) => void
+
+/** Proposals beyond this many bytes are refused at once instead of filling memory. */
+const PENDING_BYTES_MAX = 64 * 1024 * 1024
+/** Changed nodes and entries that are gathered before the image on disk follows the store. */
+const IMAGE_CHANGES = 1_000
+/** Entries kept behind the image for slow followers (etcd 2.3 numberOfCatchUpEntries). */
+const CATCH_UP_ENTRIES = 5_000
+const COMPACT_ENTRIES = 4_000
+
+export interface ReplicaOptions {
+  readonly store: Store
+  readonly disk: Disk
+  readonly logger: Logger
+  readonly snapshotCount: number
+  /** Milliseconds until an unanswered proposal is told that it timed out. */
+  readonly requestTimeoutMs: number
+  readonly nowMs: () => number
+  readonly onFailure: (error: DiskError) => void
+}
+
+interface InFlight {
+  readonly seq: number
+  readonly frames: Buffer
+  readonly firstIndex: number
+  readonly proposedAt: number
+  waiters: readonly Waiter[]
+}
+
+/** What operators are shown of the log. */
+export interface ReplicaStatus {
+  readonly commits: number
+  readonly commitMsSum: number
+  readonly isFull: boolean
+}
+
+/**
+ * One member's way from a proposal to an applied entry. Proposals gather while the disk is busy;
+ * each time it is done, all of them go to it as one batch and one fsync (group commit). An entry
+ * is applied, and its proposer answered, only when it is durable (raft.md L2).
+ *
+ *   propose -> gathering -> in flight (disk) -> durable -> applied -> answered
+ */
+export class Replica {
+  readonly #options: ReplicaOptions
+  readonly #writer = new CommandWriter()
+  #waiters: Waiter[] = []
+  #gatheringSince = 0
+  #inFlight: InFlight | undefined
+  #isScheduled = false
+  #isClosed = false
+  #seq = 0
+  #term: number
+  #appliedIndex: number
+  #lastIndex: number
+  #firstIndex: number
+  #imageIndex: number
+  #imageEvent: number
+  #isFull = false
+  #commits = 0
+  #commitMsSum = 0
+  readonly #commitListeners: ((commitMs: number) => void)[] = []
+  readonly #timer: NodeJS.Timeout
+
+  /** Loads the store from what the disk recovered and starts a new term. */
+  constructor(options: ReplicaOptions) {
+    this.#options = options
+    const { store, disk } = options
+    const { loaded, rows, events, entries } = disk.recovered
+    const stats = loaded.stats
+    if (stats !== undefined) store.load({ index: loaded.storeIndex, stats }, rows, events)
+    for (const entry of entries) store.apply(decodeCommand(entry.data))
+    this.#term = loaded.hard.term + 1
+    this.#appliedIndex = loaded.lastIndex
+    this.#lastIndex = loaded.lastIndex
+    this.#firstIndex = loaded.firstIndex === 0 ? loaded.lastIndex + 1 : loaded.firstIndex
+    this.#imageIndex = loaded.applied
+    this.#imageEvent = loaded.storeIndex
+    disk.listen({
+      persisted: (seq, commitMs) => this.#persisted(seq, commitMs),
+      full: (message) => this.#full(message),
+      failed: (error) => options.onFailure(error),
+    })
+    this.#timer = setInterval(() => this.#expireWaiters(), 500)
+  }
+
+  get term(): number {
+    return this.#term
+  }
+
+  /** Index of the last log entry that the store holds: X-Raft-Index. */
+  get appliedIndex(): number {
+    return this.#appliedIndex
+  }
+
+  /** Index of the last entry in the log. */
+  get lastIndex(): number {
+    return this.#lastIndex
+  }
+
+  get pending(): number {
+    return this.#writer.count + (this.#inFlight?.waiters.length ?? 0)
+  }
+
+  get status(): ReplicaStatus {
+    return { commits: this.#commits, commitMsSum: this.#commitMsSum, isFull: this.#isFull }
+  }
+
+  onCommit(listener: (commitMs: number) => void): void {
+    this.#commitListeners.push(listener)
+  }
+
+  propose(entry: Command, waiter: Waiter): void {
+    if (this.#isClosed) {
+      waiter(refusal(300, 'etcdserver: server stopped', 0))
+      return
+    }
+    if (this.#writer.bytes > PENDING_BYTES_MAX) {
+      waiter(refusal(300, 'etcdserver: too many requests', 0))
+      return
+    }
+    if (this.#writer.count === 0) this.#gatheringSince = this.#options.nowMs()
+    this.#writer.append(entry)
+    this.#waiters.push(waiter)
+    this.#schedule()
+  }
+
+  /** `propose` for code that is not on the hot path. */
+  async proposeAsync(entry: Command): Promise<StoreEvent | Refusal | undefined> {
+    return await new Promise((resolve) => this.propose(entry, resolve))
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#inFlight !== undefined) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      if (this.#inFlight === undefined) this.#flush()
+    })
+  }
+
+  #flush(): void {
+    const image = this.#wantsImage() ? this.#takeImage() : undefined
+    if (this.#writer.count === 0 && image === undefined) return
+    const count = this.#writer.count
+    this.#seq += 1
+    const batch: InFlight = {
+      seq: this.#seq,
+      firstIndex: this.#lastIndex + 1,
+      proposedAt: this.#gatheringSince,
+      frames: this.#writer.take(),
+      waiters: this.#waiters,
+    }
+    this.#waiters = []
+    this.#inFlight = batch
+    this.#lastIndex += count
+    this.#options.disk.write({
+      seq: batch.seq,
+      term: this.#term,
+      firstIndex: batch.firstIndex,
+      // The disk thread gets a copy of its own; the structured clone would copy the whole pool.
+      frames: new Uint8Array(batch.frames),
+      hard: { term: this.#term, vote: '', commit: this.#appliedIndex },
+      image,
+      compactTo: image === undefined ? 0 : this.#compactTo(),
+    })
+  }
+
+  #persisted(seq: number, commitMs: number): void {
+    const batch = this.#inFlight
+    if (batch === undefined || batch.seq !== seq)
+      throw new Error(`disk acknowledged batch ${seq}, ${batch?.seq ?? 'none'} is in flight`)
+    this.#inFlight = undefined
+    this.#isFull = false
+    this.#commits += 1
+    this.#commitMsSum += commitMs
+    for (const listener of this.#commitListeners) listener(commitMs)
+    // The next batch is on its way to the disk while this one is applied and answered.
+    if (this.#writer.count > 0) this.#flush()
+    this.#apply(batch)
+    if (this.#wantsImage()) this.#schedule()
+  }
+
+  #apply(batch: InFlight): void {
+    let position = 0
+    for (const data of frames(batch.frames)) {
+      const outcome = this.#options.store.apply(decodeCommand(data))
+      this.#appliedIndex += 1
+      batch.waiters[position]?.(outcome)
+      position += 1
+    }
+  }
+
+  #wantsImage(): boolean {
+    const limit = Math.min(IMAGE_CHANGES, this.#options.snapshotCount)
+    return this.#appliedIndex - this.#imageIndex >= limit || this.#options.store.dirtyCount >= limit
+  }
+
+  /** Rows that bring the disk level with the store as it is now, all entries applied. */
+  #takeImage(): Image {
+    const { store } = this.#options
+    const { tree, state } = store.takeChanges()
+    const floor = Math.max(this.#imageEvent + 1, store.history.first)
+    const events: StoreEvent[] = []
+    for (let index = floor; index <= store.index; index += 1) {
+      const event = store.history.at(index)
+      if (event !== undefined) events.push(event)
+    }
+    this.#imageIndex = this.#appliedIndex
+    this.#imageEvent = store.index
+    return {
+      applied: this.#appliedIndex,
+      storeIndex: state.index,
+      stats: state.stats,
+      written: tree.written.map((node) => toDisk(rowOf(node))),
+      removed: tree.removed.map(({ space, key }) => pathOf(space, key)),
+      events:
+        events.length === 0
+          ? undefined
+          : { first: floor, last: store.index, body: packEvents(events) },
+      eventFloor: store.history.first,
+    }
+  }
+
+  #compactTo(): number {
+    const target = this.#imageIndex - CATCH_UP_ENTRIES
+    if (target - this.#firstIndex < this.#options.snapshotCount) return 0
+    const upTo = Math.min(target, this.#firstIndex + COMPACT_ENTRIES - 1)
+    this.#firstIndex = upTo + 1
+    return upTo
+  }
+
+  #full(message: string): void {
+    if (!this.#isFull)
+      this.#options.logger.error('storage: no room left, writes wait until there is', { message })
+    this.#isFull = true
+  }
+
+  /** Tells proposals that the disk does not take in time; they may still be applied later. */
+  #expireWaiters(): void {
+    const oldest = this.#options.nowMs() - this.#options.requestTimeoutMs
+    const timeout = refusal(300, 'etcdserver: request timed out', 0)
+    const batch = this.#inFlight
+    if (batch !== undefined && batch.proposedAt < oldest) {
+      const late = batch.waiters
+      batch.waiters = []
+      for (const waiter of late) waiter(timeout)
+    }
+    if (this.#waiters.length > 0 && this.#gatheringSince < oldest) {
+      const late = this.#waiters
+      this.#waiters = late.map(() => () => undefined)
+      for (const waiter of late) waiter(timeout)
+    }
+  }
+
+  /** Refuses new proposals, brings the image on disk up to date and closes the files. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearInterval(this.#timer)
+    while (this.#inFlight !== undefined && !this.#isFull) await turn()
+    if (!this.#isFull && this.#appliedIndex > this.#imageIndex) {
+      this.#seq += 1
+      const hard = { term: this.#term, vote: '', commit: this.#appliedIndex }
+      const batch = { seq: this.#seq, term: this.#term, firstIndex: this.#lastIndex + 1, hard }
+      this.#inFlight = { ...batch, frames: Buffer.alloc(0), proposedAt: 0, waiters: [] }
+      const image = this.#takeImage()
+      this.#options.disk.write({ ...batch, frames: new Uint8Array(), image, compactTo: 0 })
+    }
+    await this.#options.disk.close()
+  }
+}
+
+async function turn(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+}

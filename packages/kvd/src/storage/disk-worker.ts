@@ -1,0 +1,190 @@
+import { join } from 'node:path'
+import { openSync, closeSync, fsyncSync, writeFileSync } from 'node:fs'
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
+import { HighWaterFile } from './high-water.ts'
+import { DamageError, LogDatabase } from './log-database.ts'
+import type { Batch, DiskFailureFields, DiskOptions, FromDisk, ToDisk } from './messages.ts'
+
+/** A WAL longer than this is moved into the database file between two commits. */
+const WAL_BYTES_MAX = 16 * 1024 * 1024
+/** How often the size of the WAL is looked at, in commits. */
+const WAL_LOOK_COMMITS = 64
+const IDLE_MS = 2_000
+const RETRY_FULL_MS = 1_000
+const SYNC_MARK_MS = 1_000
+
+/** Holds the one database connection of the process and serves batches in order. */
+class DiskThread {
+  readonly #port: MessagePort
+  readonly #directory: string
+  readonly #database: LogDatabase
+  readonly #mark: HighWaterFile
+  readonly #waiting: Batch[] = []
+  #commits = 0
+  #isFull = false
+  #isMarkDirty = false
+  #idle: NodeJS.Timeout | undefined
+
+  constructor(port: MessagePort, directory: string, database: LogDatabase, mark: HighWaterFile) {
+    this.#port = port
+    this.#directory = directory
+    this.#database = database
+    this.#mark = mark
+    setInterval(() => this.#syncMark(), SYNC_MARK_MS).unref()
+  }
+
+  #post(message: FromDisk): void {
+    this.#port.postMessage(message)
+  }
+
+  start(source: DiskOptions['source']): void {
+    const loaded = this.#database.load(source, (message) => this.#post(message))
+    const mark = this.#mark.read()
+    if (mark !== undefined && loaded.lastIndex < mark.lastIndex)
+      throw new DamageError(
+        `${join(this.#directory, 'kvd.db')} ends at log entry ${loaded.lastIndex}, but entries up to ` +
+          `${mark.lastIndex} were acknowledged: its write-ahead log is damaged. ` +
+          'Restore the data directory from a backup',
+      )
+    this.#port.on('message', (message: ToDisk) => {
+      if (message.type === 'close') this.#close()
+      else this.#take(message.batch)
+    })
+  }
+
+  #take(batch: Batch): void {
+    this.#waiting.push(batch)
+    if (!this.#isFull) this.#drain()
+  }
+
+  #drain(): void {
+    for (let batch = this.#waiting[0]; batch !== undefined; batch = this.#waiting[0]) {
+      if (!this.#write(batch)) return
+      this.#waiting.shift()
+    }
+    clearTimeout(this.#idle)
+    this.#idle = setTimeout(() => this.#checkpoint(), IDLE_MS)
+  }
+
+  #write(batch: Batch): boolean {
+    const start = performance.now()
+    try {
+      this.#database.write(batch)
+    } catch (error) {
+      if (codeOf(error) !== 'SQLITE_FULL') throw error
+      this.#waitForRoom(error)
+      return false
+    }
+    this.#isFull = false
+    this.#mark.write(batch.hard.term, this.#database.lastIndex)
+    this.#isMarkDirty = true
+    const commitMs = performance.now() - start
+    this.#post({ type: 'persisted', seq: batch.seq, commitMs })
+    this.#commits += 1
+    if (this.#commits % WAL_LOOK_COMMITS === 0 && this.#database.walBytes() > WAL_BYTES_MAX)
+      this.#checkpoint()
+    return true
+  }
+
+  /** Nothing of the batch was acknowledged: it is tried again until there is room (raft.md 5.8). */
+  #waitForRoom(error: unknown): void {
+    this.#isFull = true
+    this.#post({ type: 'full', message: messageOf(error) })
+    setTimeout(() => {
+      this.#checkpoint()
+      this.#drain()
+    }, RETRY_FULL_MS)
+  }
+
+  #checkpoint(): void {
+    try {
+      this.#database.checkpoint(this.#isFull)
+    } catch (error) {
+      if (codeOf(error) !== 'SQLITE_FULL') throw error
+    }
+  }
+
+  #syncMark(): void {
+    if (!this.#isMarkDirty) return
+    this.#isMarkDirty = false
+    this.#mark.sync()
+  }
+
+  #close(): void {
+    clearTimeout(this.#idle)
+    if (!this.#isFull) {
+      this.#checkpoint()
+      this.#syncMark()
+    }
+    this.#database.close()
+    this.#mark.close()
+    this.#post({ type: 'closed' })
+    this.#port.close()
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** What an error of SQLite or of the file system means to whoever runs the daemon. */
+function failureOf(error: unknown, file: string): DiskFailureFields {
+  const code = codeOf(error)
+  const text = messageOf(error)
+  if (error instanceof DamageError) return { code: 'DAMAGED', message: text }
+  if (code.startsWith('SQLITE_BUSY') || code === 'SQLITE_LOCKED')
+    return { code: 'IN_USE', message: `${file} is in use by another process` }
+  if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB')
+    return {
+      code: 'DAMAGED',
+      message: `${file} is damaged (${text}). Restore the data directory from a backup`,
+    }
+  if (code === 'ERR_DLOPEN_FAILED' || code === 'MODULE_NOT_FOUND' || text.includes('bindings file'))
+    return {
+      code: 'NO_ADDON',
+      message: `the native part of better-sqlite3 is missing or was built for another Node: run "npm rebuild better-sqlite3" (${text.split('\n')[0] ?? ''})`,
+    }
+  return { code: 'IO', message: `${file}: ${text}${code === '' ? '' : ` (${code})`}` }
+}
+
+function syncDirectory(directory: string): void {
+  const fd = openSync(directory, 'r')
+  fsyncSync(fd)
+  closeSync(fd)
+}
+
+async function main(port: MessagePort, options: DiskOptions): Promise<void> {
+  const file = join(options.directory, 'kvd.db')
+  const fail = (error: unknown): void => {
+    const failure = failureOf(error, file)
+    if (failure.code === 'IO') noteIoError(options.directory, failure.message)
+    port.postMessage({ type: 'failed', failure } satisfies FromDisk)
+    port.close()
+  }
+  process.on('uncaughtException', fail)
+  try {
+    const { default: Sqlite } = await import('better-sqlite3')
+    const database = new LogDatabase(new Sqlite(file, { timeout: 0 }), file)
+    const mark = new HighWaterFile(join(options.directory, 'hwm'))
+    syncDirectory(options.directory)
+    new DiskThread(port, options.directory, database, mark).start(options.source)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+/** Leaves word for the next start: after a failed fsync the page cache cannot be believed (L8). */
+function noteIoError(directory: string, message: string): void {
+  try {
+    writeFileSync(join(directory, 'io-error'), `${new Date().toISOString()} ${message}\n`)
+  } catch {
+    // The disk that failed may refuse this as well; the failure itself is reported anyway.
+  }
+}
+
+const options: DiskOptions = workerData
+if (parentPort !== null) await main(parentPort, options)

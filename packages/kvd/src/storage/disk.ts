@@ -1,0 +1,119 @@
+import { Worker } from 'node:worker_threads'
+import type { NodeRow } from '../store/store.ts'
+import type { StoreEvent } from '../store/event.ts'
+import { Buffer } from 'node:buffer'
+import { fromDisk, unpackEvents } from './records.ts'
+import type { Batch, DiskFailureFields, DiskOptions, FromDisk, Loaded, ToDisk } from './messages.ts'
+
+/** The disk cannot go on; the process has to end. */
+export class DiskError extends Error {
+  override readonly name = 'DiskError'
+  readonly code: DiskFailureFields['code']
+
+  constructor(failure: DiskFailureFields) {
+    super(failure.message)
+    this.code = failure.code
+  }
+}
+
+export interface LogEntry {
+  readonly index: number
+  readonly term: number
+  readonly data: Buffer
+}
+
+/** Everything that was on disk: rows up to `loaded.applied`, entries behind it. */
+export interface Recovered {
+  readonly loaded: Loaded
+  readonly rows: readonly NodeRow[]
+  readonly events: readonly StoreEvent[]
+  readonly entries: readonly LogEntry[]
+}
+
+export interface DiskListener {
+  persisted(seq: number, commitMs: number): void
+  /** No room: the batch is tried again each second; nothing of it is durable. */
+  full(message: string): void
+  failed(error: DiskError): void
+}
+
+/** The port to the disk thread. Batches become durable strictly in the order of `write`. */
+export interface Disk {
+  readonly recovered: Recovered
+  listen(listener: DiskListener): void
+  write(batch: Batch): void
+  /** Ends the thread after what was written; resolves when the files are closed. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts the disk thread and reads what is there.
+ * @throws DiskError
+ */
+export async function openDisk(options: DiskOptions): Promise<Disk> {
+  const worker = new Worker(new URL('./disk-worker.js', import.meta.url), { workerData: options })
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
+  const recovered = await recover(worker)
+  let listener: DiskListener | undefined
+  let isClosing = false
+  const failed = (failure: DiskFailureFields): void => listener?.failed(new DiskError(failure))
+  worker.on('message', (message: FromDisk) => {
+    if (message.type === 'persisted') listener?.persisted(message.seq, message.commitMs)
+    else if (message.type === 'full') listener?.full(message.message)
+    else if (message.type === 'failed') failed(message.failure)
+  })
+  worker.on('error', (error) => failed({ code: 'IO', message: `disk thread: ${String(error)}` }))
+  worker.on('exit', () => {
+    if (!isClosing) failed({ code: 'IO', message: 'the disk thread ended' })
+  })
+  const post = (message: ToDisk): void => worker.postMessage(message)
+  return {
+    recovered,
+    listen: (wanted) => {
+      listener = wanted
+    },
+    write: (batch) => post({ type: 'batch', batch }),
+    close: async () => {
+      isClosing = true
+      post({ type: 'close' })
+      await ended
+    },
+  }
+}
+
+async function recover(worker: Worker): Promise<Recovered> {
+  const rows: NodeRow[] = []
+  const events: StoreEvent[] = []
+  const entries: LogEntry[] = []
+  return await new Promise((resolve, reject) => {
+    const onMessage = (message: FromDisk): void => {
+      if (message.type === 'nodes')
+        for (const node of message.nodes)
+          rows.push(
+            fromDisk({
+              ...node,
+              path: asBuffer(node.path),
+              value: node.value && asBuffer(node.value),
+            }),
+          )
+      else if (message.type === 'events') events.push(...unpackEvents(message.body))
+      else if (message.type === 'entries')
+        for (const entry of message.entries) entries.push({ ...entry, data: asBuffer(entry.data) })
+      else if (message.type === 'failed') reject(new DiskError(message.failure))
+      else if (message.type === 'loaded') {
+        worker.removeAllListeners('message')
+        worker.removeAllListeners('error')
+        resolve({ loaded: message.loaded, rows, events, entries })
+      }
+    }
+    worker.on('message', onMessage)
+    worker.on('error', (error) =>
+      reject(new DiskError({ code: 'IO', message: `disk thread: ${String(error)}` })),
+    )
+  })
+}
+
+/** Structured cloning turns a Buffer into a plain Uint8Array. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,0 +1,102 @@
+import { Buffer } from 'node:buffer'
+import type { NodeRow } from '../store/store.ts'
+import type { Action, StoreEvent } from '../store/event.ts'
+import { SPACES, type Space } from '../store/node.ts'
+import { decodeText, encodeText } from '../store/text.ts'
+import { crc32 } from './checksum.ts'
+
+/** A node as a row of table `node`. `path` is the space's number and the key's bytes. */
+export interface DiskNode {
+  readonly path: Buffer
+  readonly value: Buffer | null
+  readonly created: number
+  readonly modified: number
+  readonly expireMs: number
+}
+
+export function pathOf(space: Space, key: string): Buffer {
+  return Buffer.concat([Buffer.of(SPACES.indexOf(space)), encodeText(key)])
+}
+
+export function toDisk(row: NodeRow): DiskNode {
+  return {
+    path: pathOf(row.space, row.key),
+    value: row.value === undefined ? null : encodeText(row.value),
+    created: row.createdIndex,
+    modified: row.modifiedIndex,
+    expireMs: row.expireAt,
+  }
+}
+
+/** @throws Error when the path is none: the caller has checked the row's checksum */
+export function fromDisk(node: DiskNode): NodeRow {
+  const space = SPACES[node.path[0] ?? -1]
+  if (space === undefined) throw new Error(`row with path ${node.path.toString('hex')}`)
+  return {
+    space,
+    key: decodeText(node.path.subarray(1)),
+    value: node.value === null ? undefined : decodeText(node.value),
+    createdIndex: node.created,
+    modifiedIndex: node.modified,
+    expireAt: node.expireMs,
+  }
+}
+
+const head = Buffer.alloc(36)
+
+/** Checksum over all columns of a node. */
+export function nodeChecksum(node: DiskNode): number {
+  head.writeUInt32LE(node.path.length, 0)
+  head.writeInt32LE(node.value === null ? -1 : node.value.length, 4)
+  head.writeDoubleLE(node.created, 8)
+  head.writeDoubleLE(node.modified, 16)
+  head.writeDoubleLE(node.expireMs, 24)
+  const crc = crc32(node.path, crc32(head.subarray(0, 32)))
+  return node.value === null ? crc : crc32(node.value, crc)
+}
+
+/** Checksum over all columns of a log entry. */
+export function entryChecksum(index: number, term: number, data: Uint8Array): number {
+  head.writeDoubleLE(index, 0)
+  head.writeDoubleLE(term, 8)
+  return crc32(data, crc32(head.subarray(0, 16)))
+}
+
+/** Checksum of a text column together with the number that it belongs to. */
+export function textChecksum(index: number, text: string): number {
+  head.writeDoubleLE(index, 0)
+  return crc32(Buffer.from(text, 'utf8'), crc32(head.subarray(0, 8)))
+}
+
+type EventRow = readonly [
+  index: number,
+  action: Action,
+  space: Space,
+  key: string,
+  flags: number,
+  json: string,
+]
+
+/** Events as one JSON text: what a row of table `event` holds. */
+export function packEvents(events: readonly StoreEvent[]): string {
+  const rows = events.map((event): EventRow => {
+    const flags = (event.removedDir ? 1 : 0) | (event.refresh ? 2 : 0) | (event.isNew ? 4 : 0)
+    return [event.index, event.action, event.space, event.key, flags, event.json]
+  })
+  return JSON.stringify(rows)
+}
+
+/** The events of `packEvents`; the caller has checked the text's checksum. */
+export function unpackEvents(text: string): readonly StoreEvent[] {
+  const rows: readonly EventRow[] = JSON.parse(text)
+  return rows.map(([index, action, space, key, flags, json]) => ({
+    index,
+    action,
+    space,
+    key,
+    removedDir: (flags & 1) !== 0,
+    refresh: (flags & 2) !== 0,
+    isNew: (flags & 4) !== 0,
+    json,
+  }))
+}

@@ -1,0 +1,51 @@
+import type { Database } from 'better-sqlite3'
+
+/** Changes when a kvd of today could not read what another one wrote. */
+export const FORMAT = 1
+
+const TABLES = `
+CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hard (
+  one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER, vote TEXT, commit_idx INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS entry (
+  idx INTEGER PRIMARY KEY, term INTEGER, data BLOB, crc INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS state (
+  one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER, store_index INTEGER, stats TEXT, crc INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS node (
+  path BLOB PRIMARY KEY, value BLOB, created INTEGER, modified INTEGER, expire_ms INTEGER, crc INTEGER)
+  STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS event (
+  last INTEGER PRIMARY KEY, body TEXT, crc INTEGER) STRICT;
+`
+
+/**
+ * Pragmas of the one writer, in this order (raft.md 5.3). `synchronous` is set by hand because
+ * this build of SQLite lowers it when the journal becomes a WAL, and reports FULL all the same (L11).
+ */
+export function preparePragmas(db: Database): void {
+  db.pragma('page_size = 4096')
+  db.pragma('locking_mode = EXCLUSIVE')
+  db.pragma('journal_mode = WAL')
+  db.pragma('synchronous = FULL')
+  db.pragma('wal_autocheckpoint = 0')
+  db.pragma('journal_size_limit = 67108864')
+  db.pragma('cell_size_check = ON')
+  db.pragma('mmap_size = 0')
+  db.pragma('trusted_schema = OFF')
+  db.pragma('temp_store = MEMORY')
+  db.pragma('fullfsync = ON')
+  db.pragma('cache_size = -8192')
+  if (db.pragma('synchronous', { simple: true }) !== 2)
+    throw new Error('SQLite does not keep synchronous=FULL')
+}
+
+/** Makes the tables of a new database; does nothing on one that has them. */
+export function createTables(db: Database): void {
+  db.exec(TABLES)
+  db.prepare('INSERT OR IGNORE INTO meta (k, v) VALUES (?, ?)').run('format', FORMAT)
+}
+
+/** The format of a database that has one. */
+export function readFormat(db: Database): unknown {
+  return db.prepare<[], { v: unknown }>(`SELECT v FROM meta WHERE k = 'format'`).get()?.v
+}

@@ -1,0 +1,181 @@
+import { Buffer } from 'node:buffer'
+import { decodeText, encodeText } from './text.ts'
+import { SPACES, type Space } from './node.ts'
+
+const OPERATIONS = [
+  'noop',
+  'sync',
+  'set',
+  'create',
+  'createInOrder',
+  'update',
+  'compareAndSwap',
+  'delete',
+  'compareAndDelete',
+] as const
+
+export type Operation = (typeof OPERATIONS)[number]
+
+/** What a log entry asks of the store. Time comes with it, so that every replica decides alike. */
+export interface Command {
+  readonly op: Operation
+  readonly space: Space
+  /** The proposer's clock, milliseconds since 1970. */
+  readonly time: number
+  readonly key: string
+  readonly value: string
+  readonly dir: boolean
+  readonly recursive: boolean
+  readonly refresh: boolean
+  /** Milliseconds since 1970; 0 for no TTL. */
+  readonly expireAt: number
+  /** Empty: no condition. */
+  readonly prevValue: string
+  /** Decimal digits without leading zeros (64 bits do not fit a number); empty: no condition. */
+  readonly prevIndex: string
+}
+
+const EMPTY: Command = {
+  op: 'noop',
+  space: 'keys',
+  time: 0,
+  key: '/',
+  value: '',
+  dir: false,
+  recursive: false,
+  refresh: false,
+  expireAt: 0,
+  prevValue: '',
+  prevIndex: '',
+}
+
+/** A command with everything that is not named left empty. */
+export function command(fields: Partial<Command> & Pick<Command, 'op' | 'time'>): Command {
+  return { ...EMPTY, ...fields }
+}
+
+// op u8 | space u8 | flags u8 | time f64 | expireAt f64 | four times (length u32, bytes)
+const HEAD_BYTES = 19
+const FLAG = { dir: 1, recursive: 2, refresh: 4, rawBytes: 8 } as const
+/** A UTF-16 unit takes at most three bytes. */
+const BYTES_PER_UNIT = 3
+
+/** Packs commands as frames (length u32, command) one behind the other: what a disk batch holds. */
+export class CommandWriter {
+  #buffer: Buffer
+  #end = 0
+  #starts: number[] = []
+
+  constructor(capacity = 1 << 16) {
+    this.#buffer = Buffer.allocUnsafe(capacity)
+  }
+
+  /** Commands appended since the last `take`. */
+  get count(): number {
+    return this.#starts.length
+  }
+
+  get bytes(): number {
+    return this.#end
+  }
+
+  append(entry: Command): void {
+    const texts = [entry.key, entry.value, entry.prevValue, entry.prevIndex] as const
+    const isText = texts.every((text) => text.isWellFormed())
+    const units = texts.reduce((sum, text) => sum + text.length, 0)
+    this.#reserve(4 + HEAD_BYTES + 4 * texts.length + units * BYTES_PER_UNIT)
+    const start = this.#end
+    this.#starts.push(start)
+    let at = this.#writeHead(entry, isText, start + 4)
+    for (const text of texts) at = this.#writeText(text, isText, at)
+    this.#buffer.writeUInt32LE(at - start - 4, start)
+    this.#end = at
+  }
+
+  /** The frames gathered so far; the writer is empty afterwards and never touches them again. */
+  take(): Buffer {
+    const taken = this.#buffer.subarray(0, this.#end)
+    this.#buffer = Buffer.allocUnsafe(Math.max(1 << 16, Math.min(this.#end * 2, 1 << 22)))
+    this.#end = 0
+    this.#starts = []
+    return taken
+  }
+
+  #writeHead(entry: Command, isText: boolean, at: number): number {
+    const buffer = this.#buffer
+    let flags = isText ? 0 : FLAG.rawBytes
+    if (entry.dir) flags |= FLAG.dir
+    if (entry.recursive) flags |= FLAG.recursive
+    if (entry.refresh) flags |= FLAG.refresh
+    buffer[at] = OPERATIONS.indexOf(entry.op)
+    buffer[at + 1] = SPACES.indexOf(entry.space)
+    buffer[at + 2] = flags
+    buffer.writeDoubleLE(entry.time, at + 3)
+    buffer.writeDoubleLE(entry.expireAt, at + 11)
+    return at + HEAD_BYTES
+  }
+
+  #writeText(text: string, isText: boolean, at: number): number {
+    const size = isText
+      ? this.#buffer.write(text, at + 4, 'utf8')
+      : encodeText(text).copy(this.#buffer, at + 4)
+    this.#buffer.writeUInt32LE(size, at)
+    return at + 4 + size
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#end + bytes
+    if (needed <= this.#buffer.length) return
+    const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
+    this.#buffer.copy(larger, 0, 0, this.#end)
+    this.#buffer = larger
+  }
+}
+
+/** The commands of a batch made by `CommandWriter`. */
+export function* frames(batch: Buffer): Generator<Buffer> {
+  for (let at = 0; at < batch.length;) {
+    const size = batch.readUInt32LE(at)
+    yield batch.subarray(at + 4, at + 4 + size)
+    at += 4 + size
+  }
+}
+
+/**
+ * Unpacks one command.
+ * @throws Error when the bytes are no command: a broken invariant, as checksums were verified before
+ */
+export function decodeCommand(bytes: Buffer): Command {
+  const op = OPERATIONS[bytes[0] ?? -1]
+  const space = SPACES[bytes[1] ?? -1]
+  if (op === undefined || space === undefined || bytes.length < HEAD_BYTES)
+    throw new Error(`no command: ${bytes.subarray(0, HEAD_BYTES).toString('hex')}`)
+  const flags = bytes[2] ?? 0
+  const texts: string[] = []
+  let at = HEAD_BYTES
+  for (let field = 0; field < 4; field += 1) {
+    const end = at + 4 + bytes.readUInt32LE(at)
+    if (end > bytes.length) throw new Error(`no command: field ${field} ends behind the frame`)
+    texts.push(readText(bytes, at + 4, end, (flags & FLAG.rawBytes) === 0))
+    at = end
+  }
+  const [key = '', value = '', prevValue = '', prevIndex = ''] = texts
+  return {
+    op,
+    space,
+    time: bytes.readDoubleLE(3),
+    key,
+    value,
+    dir: (flags & FLAG.dir) !== 0,
+    recursive: (flags & FLAG.recursive) !== 0,
+    refresh: (flags & FLAG.refresh) !== 0,
+    expireAt: bytes.readDoubleLE(11),
+    prevValue,
+    prevIndex,
+  }
+}
+
+function readText(bytes: Buffer, from: number, end: number, isText: boolean): string {
+  if (from === end) return ''
+  return isText ? bytes.toString('utf8', from, end) : decodeText(bytes.subarray(from, end))
+}

@@ -1,0 +1,164 @@
+import { compareText, quoteJson } from './text.ts'
+
+/** Trees that share one index and one history: cluster data, the users' keys, users and roles. */
+export const SPACES = ['cluster', 'keys', 'auth'] as const
+export type Space = (typeof SPACES)[number]
+
+/** A file or a directory. `value` is undefined for directories, `children` for files. */
+export interface Node {
+  readonly key: string
+  readonly space: Space
+  readonly parent: Node | undefined
+  value: string | undefined
+  children: Map<string, Node> | undefined
+  createdIndex: number
+  modifiedIndex: number
+  /** Milliseconds since 1970, or 0 for a node without TTL. */
+  expireAt: number
+  /** Place in the TTL heap, -1 when it is not there. */
+  heapIndex: number
+  /** The disk has not seen its last change. */
+  isDirty: boolean
+}
+
+export interface NodeFields {
+  readonly key: string
+  readonly space: Space
+  readonly parent: Node | undefined
+  readonly value: string | undefined
+  readonly index: number
+  readonly expireAt: number
+}
+
+export function createNode(fields: NodeFields): Node {
+  return {
+    key: fields.key,
+    space: fields.space,
+    parent: fields.parent,
+    value: fields.value,
+    children: fields.value === undefined ? new Map<string, Node>() : undefined,
+    createdIndex: fields.index,
+    modifiedIndex: fields.index,
+    expireAt: fields.expireAt,
+    heapIndex: -1,
+    isDirty: false,
+  }
+}
+
+/** Last component of a key; empty for the root. */
+export function nameOf(key: string): string {
+  return key.slice(key.lastIndexOf('/') + 1)
+}
+
+export function childKey(parent: Node, name: string): string {
+  return parent.key === '/' ? `/${name}` : `${parent.key}/${name}`
+}
+
+/** RFC 3339 in UTC, trailing zeros of the fraction cut, as Go prints times. */
+export function formatTime(ms: number): string {
+  const text = new Date(ms).toISOString()
+  return text.replace(/\.?0*Z$/, 'Z')
+}
+
+/** Whole seconds left, rounded up; negative when the time is past (etcd 2.3 store/node.go). */
+export function ttlSeconds(expireAt: number, nowMs: number): number {
+  const leftMs = expireAt - nowMs
+  return leftMs > 0 ? Math.ceil(leftMs / 1000) : -Math.floor(-leftMs / 1000)
+}
+
+/** What an answer shows of a node. Members that are absent are left out of the JSON. */
+export interface NodeView {
+  readonly key: string
+  readonly value?: string | undefined
+  readonly dir?: boolean
+  readonly expireAt?: number
+  readonly nodes?: string
+  readonly modifiedIndex: number
+  readonly createdIndex: number
+}
+
+/** JSON of a node in the wire's order of members (kvd.md 2.5). */
+export function viewJson(view: NodeView, nowMs: number): string {
+  return `{${headJson(view, nowMs)}${tailJson(view)}`
+}
+
+/** The members before `nodes`. The root shows no key. */
+function headJson(view: NodeView, nowMs: number): string {
+  if (view.key === '/') return '"dir":true'
+  let text = `"key":${quoteJson(view.key)}`
+  if (view.value !== undefined) text += `,"value":${quoteJson(view.value)}`
+  if (view.dir === true) text += ',"dir":true'
+  const { expireAt = 0 } = view
+  return expireAt === 0 ? text : text + expiryJson(expireAt, nowMs)
+}
+
+/** The members after `nodes` and the closing brace. The root shows no indexes. */
+function tailJson(view: NodeView): string {
+  if (view.key === '/') return '}'
+  return `,"modifiedIndex":${view.modifiedIndex},"createdIndex":${view.createdIndex}}`
+}
+
+function expiryJson(expireAt: number, nowMs: number): string {
+  const seconds = ttlSeconds(expireAt, nowMs)
+  const ttl = seconds === 0 ? '' : `,"ttl":${seconds}`
+  return `,"expiration":"${formatTime(expireAt)}"${ttl}`
+}
+
+/** A node without its children, as events show it. */
+export function bareView(node: Node): NodeView {
+  return {
+    key: node.key,
+    value: node.value,
+    dir: node.children !== undefined,
+    expireAt: node.expireAt,
+    modifiedIndex: node.modifiedIndex,
+    createdIndex: node.createdIndex,
+  }
+}
+
+export interface Listing {
+  readonly recursive: boolean
+  readonly sorted: boolean
+  readonly nowMs: number
+}
+
+interface Level {
+  readonly node: Node
+  readonly children: readonly Node[]
+  at: number
+}
+
+/**
+ * JSON of a node as a read shows it: one level of children, or all; hidden ones left out.
+ * Without recursion: a tree may be as deep as a request line is long.
+ */
+export function nodeJson(top: Node, listing: Listing): string {
+  if (top.children === undefined) return viewJson(bareView(top), listing.nowMs)
+  let text = ''
+  const levels: Level[] = []
+  const enter = (node: Node): void => {
+    const children = shownChildren(node, listing.sorted)
+    text += `{${headJson(bareView(node), listing.nowMs)}${children.length > 0 ? ',"nodes":[' : ''}`
+    levels.push({ node, children, at: 0 })
+  }
+  enter(top)
+  for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
+    const child = level.children[level.at]
+    if (child === undefined) {
+      levels.pop()
+      text += `${level.children.length > 0 ? ']' : ''}${tailJson(level.node)}`
+      continue
+    }
+    if (level.at > 0) text += ','
+    level.at += 1
+    if (listing.recursive && child.children !== undefined) enter(child)
+    else text += viewJson(bareView(child), listing.nowMs)
+  }
+  return text
+}
+
+function shownChildren(node: Node, isSorted: boolean): readonly Node[] {
+  const shown: Node[] = []
+  for (const [name, child] of node.children ?? []) if (!name.startsWith('_')) shown.push(child)
+  return isSorted ? shown.toSorted((left, right) => compareText(left.key, right.key)) : shown
+}

@@ -1,0 +1,393 @@
+import type { Command } from './command.ts'
+import { isRefusal, refusal, type Refusal } from './errors.ts'
+import type { Action, StoreEvent } from './event.ts'
+import { EventHistory } from './event-history.ts'
+import {
+  bareView,
+  createNode,
+  nameOf,
+  nodeJson,
+  viewJson,
+  type Node,
+  type NodeView,
+  type Space,
+} from './node.ts'
+import { COUNTERS, createStats, type Counter, type StoreStats } from './stats.ts'
+import { Tree, type TreeChanges } from './tree.ts'
+import { WatcherHub } from './watcher-hub.ts'
+
+/** Expirations before the year 2000 mean "permanent" (etcd 2.3 store/store.go minExpireTime). */
+const EXPIRE_AT_MIN = Date.UTC(2000, 0, 1)
+
+export interface Read {
+  readonly space: Space
+  readonly key: string
+  readonly recursive: boolean
+  readonly sorted: boolean
+  readonly nowMs: number
+}
+
+/** What `applied` rows on disk stand for, besides the nodes. */
+export interface StoreState {
+  readonly index: number
+  readonly stats: StoreStats
+}
+
+/** A node as the disk keeps it. `value` is undefined for directories. */
+export interface NodeRow {
+  readonly space: Space
+  readonly key: string
+  readonly value: string | undefined
+  readonly createdIndex: number
+  readonly modifiedIndex: number
+  readonly expireAt: number
+}
+
+/**
+ * The v2 tree: a pure state machine. Commands come from log entries alone, in order, each with its
+ * own time; the same commands make the same tree, events and indexes on every replica
+ * (kvd.md 3, 4, 7; etcd 2.3 store/).
+ */
+export class Store {
+  readonly history: EventHistory
+  readonly watchers = new WatcherHub()
+  readonly #tree = new Tree()
+  #index = 0
+  #stats = createStats()
+
+  constructor(options: { readonly historySize: number }) {
+    this.history = new EventHistory(options.historySize)
+  }
+
+  /** The one counter of the whole store: the number of successful writes. */
+  get index(): number {
+    return this.#index
+  }
+
+  /** When the next node expires, milliseconds since 1970; undefined when none has a TTL. */
+  get nextExpiry(): number | undefined {
+    return this.#tree.nextToExpire?.expireAt
+  }
+
+  get dirtyCount(): number {
+    return this.#tree.dirtyCount
+  }
+
+  /** Carries out one command. Sync and no-op have no event of their own. */
+  apply(entry: Command): StoreEvent | Refusal | undefined {
+    switch (entry.op) {
+      case 'noop':
+        return undefined
+      case 'sync':
+        this.#expire(entry.time)
+        return undefined
+      case 'set':
+        return this.#count('sets', this.#set(entry))
+      case 'create':
+        return this.#countCreate(this.#create(entry, entry.key, 'create'))
+      case 'createInOrder':
+        return this.#countCreate(this.#createInOrder(entry))
+      case 'update':
+        return this.#countUnless(entry.key === '/', 'update', this.#update(entry))
+      case 'compareAndSwap':
+        return this.#countUnless(entry.key === '/', 'compareAndSwap', this.#compareAndSwap(entry))
+      case 'delete':
+        return this.#countUnless(entry.key === '/', 'delete', this.#delete(entry))
+      case 'compareAndDelete':
+        return this.#compareAndDelete(entry)
+    }
+  }
+
+  /** JSON of the node, `{"key":...}`, for a body `{"action":"get","node":...}`. */
+  read(read: Read): string | Refusal {
+    const node = this.#tree.find(read.space, read.key, this.#index)
+    if (isRefusal(node)) {
+      this.#stats.getsFail += 1
+      return node
+    }
+    this.#stats.getsSuccess += 1
+    return nodeJson(node, read)
+  }
+
+  /** A file's value, without counting a read: for the server's own keys. */
+  peek(space: Space, key: string): string | undefined {
+    const node = this.#tree.find(space, key, this.#index)
+    return isRefusal(node) ? undefined : node.value
+  }
+
+  /** Names below a directory, without counting a read; none when there is no directory. */
+  peekNames(space: Space, key: string): readonly string[] {
+    const node = this.#tree.find(space, key, this.#index)
+    return isRefusal(node) ? [] : [...(node.children?.keys() ?? [])]
+  }
+
+  statsJson(): string {
+    const counters = COUNTERS.map((counter) => `"${counter}":${this.#stats[counter]}`)
+    return `{${counters.join(',')},"watchers":${this.watchers.count}}`
+  }
+
+  counter(name: Counter): number {
+    return this.#stats[name]
+  }
+
+  #set(entry: Command): StoreEvent | Refusal {
+    const node = this.#tree.find(entry.space, entry.key, this.#index)
+    if (isRefusal(node)) {
+      if (node.code !== 100 || entry.refresh) return node
+      return this.#create(entry, entry.key, 'set')
+    }
+    if (entry.key === '/') return refusal(107, '/', this.#index)
+    if (node.children !== undefined) return refusal(102, entry.key, this.#index)
+    return this.#replace(entry, node)
+  }
+
+  /** A set over a file makes a new file, or an empty directory, in its place. */
+  #replace(entry: Command, node: Node): StoreEvent {
+    const prev = viewJson(bareView(node), entry.time)
+    node.createdIndex = this.#index + 1
+    node.modifiedIndex = this.#index + 1
+    if (entry.dir) {
+      node.value = undefined
+      node.children = new Map()
+    } else if (!entry.refresh) node.value = entry.value
+    this.#tree.touch(node)
+    this.#tree.setExpiry(node, permanentBefore2000(entry.expireAt))
+    const kind = { isRefresh: entry.refresh, isNew: false }
+    return this.#emit('set', entry, bareView(node), prev, kind)
+  }
+
+  #createInOrder(entry: Command): StoreEvent | Refusal {
+    const name = String(this.#index + 1).padStart(20, '0')
+    const key = entry.key === '/' ? `/${name}` : `${entry.key}/${name}`
+    return this.#create(entry, key, 'create')
+  }
+
+  #create(entry: Command, key: string, action: 'set' | 'create'): StoreEvent | Refusal {
+    if (key === '/') return refusal(107, '/', this.#index)
+    const next = this.#index + 1
+    const parent = this.#tree.makeParent(entry.space, key, next, this.#index)
+    if (isRefusal(parent)) return parent
+    if (parent.children?.has(nameOf(key)) === true) return refusal(105, key, this.#index)
+    const node = this.#tree.add(
+      createNode({
+        key,
+        space: entry.space,
+        parent,
+        value: entry.dir ? undefined : entry.value,
+        index: next,
+        expireAt: permanentBefore2000(entry.expireAt),
+      }),
+    )
+    const kind = { isRefresh: false, isNew: true }
+    return this.#emit(action, entry, bareView(node), undefined, kind)
+  }
+
+  #update(entry: Command): StoreEvent | Refusal {
+    if (entry.key === '/') return refusal(107, '/', this.#index)
+    const node = this.#tree.find(entry.space, entry.key, this.#index)
+    if (isRefusal(node)) return node
+    const isDir = node.children !== undefined
+    if (isDir && entry.value !== '' && !entry.refresh) return refusal(102, entry.key, this.#index)
+    return this.#rewrite('update', entry, node)
+  }
+
+  #compareAndSwap(entry: Command): StoreEvent | Refusal {
+    if (entry.key === '/') return refusal(107, '/', this.#index)
+    const node = this.#tree.find(entry.space, entry.key, this.#index)
+    if (isRefusal(node)) return node
+    if (node.children !== undefined) return refusal(102, entry.key, this.#index)
+    const mismatch = compareFailure(node, entry)
+    if (mismatch !== undefined) return refusal(101, mismatch, this.#index)
+    return this.#rewrite('compareAndSwap', entry, node)
+  }
+
+  /** New value and TTL for a node that stays. A directory keeps its own modifiedIndex (kvd.md 4). */
+  #rewrite(action: 'update' | 'compareAndSwap', entry: Command, node: Node): StoreEvent {
+    const prev = viewJson(bareView(node), entry.time)
+    if (node.children === undefined) {
+      if (!entry.refresh) node.value = entry.value
+      node.modifiedIndex = this.#index + 1
+      this.#tree.touch(node)
+    }
+    this.#tree.setExpiry(node, permanentBefore2000(entry.expireAt))
+    const view = { ...bareView(node), modifiedIndex: this.#index + 1 }
+    return this.#emit(action, entry, view, prev, { isRefresh: entry.refresh, isNew: false })
+  }
+
+  #delete(entry: Command): StoreEvent | Refusal {
+    if (entry.key === '/') return refusal(107, '/', this.#index)
+    const node = this.#tree.find(entry.space, entry.key, this.#index)
+    if (isRefusal(node)) return node
+    if (node.children !== undefined) {
+      if (!entry.dir && !entry.recursive) return refusal(102, entry.key, this.#index)
+      if (node.children.size > 0 && !entry.recursive) return refusal(108, entry.key, this.#index)
+    }
+    return this.#removeNode('delete', node, entry.time)
+  }
+
+  #compareAndDelete(entry: Command): StoreEvent | Refusal {
+    const node = this.#tree.find(entry.space, entry.key, this.#index)
+    if (isRefusal(node)) {
+      this.#stats.compareAndDeleteFail += 1
+      return node
+    }
+    // The original counts a directory and a mismatch as success (kvd.md 9).
+    this.#stats.compareAndDeleteSuccess += 1
+    if (node.children !== undefined)
+      return refusal(102, entry.key === '/' ? '' : entry.key, this.#index)
+    const mismatch = compareFailure(node, entry)
+    if (mismatch !== undefined) return refusal(101, mismatch, this.#index)
+    return this.#removeNode('compareAndDelete', node, entry.time)
+  }
+
+  #expire(cutoffMs: number): void {
+    for (let node = this.#tree.nextToExpire; node !== undefined; node = this.#tree.nextToExpire) {
+      if (node.expireAt > cutoffMs) return
+      this.#stats.expireCount += 1
+      this.#removeNode('expire', node, cutoffMs)
+    }
+  }
+
+  #removeNode(
+    action: 'delete' | 'compareAndDelete' | 'expire',
+    node: Node,
+    timeMs: number,
+  ): StoreEvent {
+    const prev = viewJson(bareView(node), timeMs)
+    const isDir = node.children !== undefined
+    const view = {
+      key: node.key,
+      dir: isDir && action !== 'expire',
+      modifiedIndex: this.#index + 1,
+      createdIndex: node.createdIndex,
+    }
+    this.#index += 1
+    const event = this.#event(action, node.space, view, prev, timeMs, {
+      removedDir: isDir,
+      isRefresh: false,
+      isNew: false,
+    })
+    const isWatched = node.space === 'keys'
+    this.#tree.remove(node, (key) => {
+      if (isWatched) this.watchers.notifyRemoved(event, key)
+    })
+    this.#publish(event)
+    return event
+  }
+
+  #emit(
+    action: Action,
+    entry: Command,
+    view: NodeView,
+    prev: string | undefined,
+    kind: { readonly isRefresh: boolean; readonly isNew: boolean },
+  ): StoreEvent {
+    this.#index += 1
+    const event = this.#event(action, entry.space, view, prev, entry.time, {
+      ...kind,
+      removedDir: false,
+    })
+    this.#publish(event)
+    return event
+  }
+
+  #event(
+    action: Action,
+    space: Space,
+    view: NodeView,
+    prev: string | undefined,
+    timeMs: number,
+    kind: { readonly isRefresh: boolean; readonly isNew: boolean; readonly removedDir: boolean },
+  ): StoreEvent {
+    const tail = prev === undefined ? '' : `,"prevNode":${prev}`
+    return {
+      index: this.#index,
+      action,
+      space,
+      key: view.key,
+      removedDir: kind.removedDir,
+      refresh: kind.isRefresh,
+      isNew: kind.isNew,
+      json: `{"action":"${action}","node":${viewJson(view, timeMs)}${tail}}`,
+    }
+  }
+
+  #publish(event: StoreEvent): void {
+    this.history.add(event)
+    if (!event.refresh && event.space === 'keys') this.watchers.notify(event)
+  }
+
+  #count<T extends StoreEvent | Refusal>(
+    what: 'sets' | 'update' | 'compareAndSwap' | 'delete',
+    outcome: T,
+  ): T {
+    this.#stats[`${what}${isRefusal(outcome) ? 'Fail' : 'Success'}`] += 1
+    return outcome
+  }
+
+  /** Writes refused for the root count as success in the original (kvd.md 9). */
+  #countUnless<T extends StoreEvent | Refusal>(
+    isRoot: boolean,
+    what: 'update' | 'compareAndSwap' | 'delete',
+    outcome: T,
+  ): T {
+    if (!isRoot) return this.#count(what, outcome)
+    this.#stats[`${what}Success`] += 1
+    return outcome
+  }
+
+  #countCreate<T extends StoreEvent | Refusal>(outcome: T): T {
+    if (isRefusal(outcome) && outcome.code === 104) this.#stats.setsFail += 1
+    this.#stats[isRefusal(outcome) ? 'createFail' : 'createSuccess'] += 1
+    return outcome
+  }
+
+  /** Everything that the disk needs to be level with this store, since the last call. */
+  takeChanges(): { readonly tree: TreeChanges; readonly state: StoreState } {
+    return {
+      tree: this.#tree.takeChanges(),
+      state: { index: this.#index, stats: { ...this.#stats } },
+    }
+  }
+
+  /** Rows of the whole tree, parents before children: for dumps and comparisons. */
+  *rows(): Generator<NodeRow> {
+    for (const node of this.#tree.nodes()) yield rowOf(node)
+  }
+
+  /** Fills an empty store with what `takeChanges` once gave. Rows must come parents first. */
+  load(state: StoreState, rows: Iterable<NodeRow>, events: Iterable<StoreEvent>): void {
+    for (const row of rows) {
+      const parent = this.#tree.makeParent(row.space, row.key, row.createdIndex, 0)
+      if (isRefusal(parent)) throw new Error(`row ${row.key} lies below the file ${parent.cause}`)
+      const node = createNode({ ...row, parent, index: row.createdIndex })
+      node.modifiedIndex = row.modifiedIndex
+      this.#tree.add(node)
+    }
+    this.#tree.takeChanges()
+    for (const event of events) this.history.add(event)
+    this.#index = state.index
+    this.#stats = { ...createStats(), ...state.stats }
+  }
+}
+
+function permanentBefore2000(expireAt: number): number {
+  return expireAt < EXPIRE_AT_MIN ? 0 : expireAt
+}
+
+export function rowOf(node: Node): NodeRow {
+  const { space, key, value, createdIndex, modifiedIndex, expireAt } = node
+  return { space, key, value, createdIndex, modifiedIndex, expireAt }
+}
+
+/** The cause of error 101, or undefined when the conditions hold (etcd 2.3 store/store.go). */
+function compareFailure(node: Node, entry: Command): string | undefined {
+  const { prevValue, prevIndex } = entry
+  const isValueRight = prevValue === '' || prevValue === node.value
+  const isIndexRight = prevIndex === '' || prevIndex === String(node.modifiedIndex)
+  if (isValueRight && isIndexRight) return undefined
+  const byValue = `[${prevValue} != ${node.value ?? ''}]`
+  const byIndex = `[${prevIndex === '' ? '0' : prevIndex} != ${node.modifiedIndex}]`
+  if (isIndexRight) return byValue
+  return isValueRight ? byIndex : `${byValue} ${byIndex}`
+}

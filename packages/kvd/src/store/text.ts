@@ -1,0 +1,77 @@
+import { Buffer, isUtf8 } from 'node:buffer'
+
+/**
+ * Keys and values are byte strings on the wire. Inside they are JavaScript strings in which a byte
+ * that is no part of valid UTF-8 stands as the lone surrogate U+DC00 + byte, so nothing is lost.
+ */
+const ESCAPE_BASE = 0xdc00
+
+/** Text of `bytes`, reversible by `encodeText`. */
+export function decodeText(bytes: Buffer): string {
+  if (isUtf8(bytes)) return bytes.toString('utf8')
+  let text = ''
+  for (let at = 0; at < bytes.length;) {
+    const size = validSequence(bytes, at)
+    if (size === 0) {
+      text += String.fromCharCode(ESCAPE_BASE + (bytes[at] ?? 0))
+      at += 1
+    } else {
+      text += bytes.toString('utf8', at, at + size)
+      at += size
+    }
+  }
+  return text
+}
+
+/** Length of the valid UTF-8 sequence that starts at `at`; 0 when there is none. */
+function validSequence(bytes: Buffer, at: number): number {
+  const first = bytes[at] ?? 0
+  const size = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0
+  if (size === 0 || at + size > bytes.length) return 0
+  return isUtf8(bytes.subarray(at, at + size)) ? size : 0
+}
+
+/** Bytes of a text made by `decodeText` or of any well-formed text. */
+export function encodeText(text: string): Buffer {
+  if (text.isWellFormed()) return Buffer.from(text, 'utf8')
+  const parts: Buffer[] = []
+  let from = 0
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at)
+    if (unit >= 0xd800 && unit < 0xdc00) {
+      at += 1 // a high surrogate is always followed by its low one here
+      continue
+    }
+    if (unit < 0xdc80 || unit > 0xdcff) continue
+    parts.push(Buffer.from(text.slice(from, at), 'utf8'), Buffer.of(unit - ESCAPE_BASE))
+    from = at + 1
+  }
+  parts.push(Buffer.from(text.slice(from), 'utf8'))
+  return Buffer.concat(parts)
+}
+
+const PLAIN = /^[ !#-%'-;=?-[\]-~]*$/
+const GO_ESCAPES: Readonly<Record<string, string>> = {
+  '<': '\\u003c',
+  '>': '\\u003e',
+  '&': '\\u0026',
+  '\u2028': '\\u2028',
+  '\u2029': '\\u2029',
+  '\\b': '\\u0008',
+  '\\f': '\\u000c',
+}
+
+/** A JSON string as Go's encoder writes it (kvd.md 2.5): HTML signs escaped, bad bytes as U+FFFD. */
+export function quoteJson(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`
+  return JSON.stringify(text.toWellFormed()).replace(
+    /[<>&\u2028\u2029]|\\[\s\S]/g,
+    (found) => GO_ESCAPES[found] ?? found,
+  )
+}
+
+/** Order of the bytes behind two texts, as Go sorts strings. */
+export function compareText(left: string, right: string): number {
+  if (PLAIN.test(left) && PLAIN.test(right)) return left < right ? -1 : left > right ? 1 : 0
+  return Buffer.compare(encodeText(left), encodeText(right))
+}

@@ -1,0 +1,151 @@
+import { isRefusal, refusal, type Refusal } from './errors.ts'
+import { childKey, createNode, nameOf, SPACES, type Node, type Space } from './node.ts'
+import { TtlHeap } from './ttl-heap.ts'
+
+/** Rows for the disk: nodes written or gone since the last call of `takeChanges`. */
+export interface TreeChanges {
+  readonly written: readonly Node[]
+  readonly removed: readonly { readonly space: Space; readonly key: string }[]
+}
+
+/**
+ * The nodes of all spaces, their TTLs, and which of them the disk has not seen yet.
+ * Knows nothing of actions, events or indexes beyond storing them.
+ */
+export class Tree {
+  readonly #roots: Readonly<Record<Space, Node>>
+  readonly #heap = new TtlHeap()
+  #written: Node[] = []
+  #removed: Node[] = []
+
+  constructor() {
+    const root = (space: Space): Node =>
+      createNode({ key: '/', space, parent: undefined, value: undefined, index: 0, expireAt: 0 })
+    this.#roots = { cluster: root('cluster'), keys: root('keys'), auth: root('auth') }
+  }
+
+  /** The node that expires first. */
+  get nextToExpire(): Node | undefined {
+    return this.#heap.peek()
+  }
+
+  get dirtyCount(): number {
+    return this.#written.length + this.#removed.length
+  }
+
+  /** A node, or why there is none: 100 names the first missing component, 104 the file in the way. */
+  find(space: Space, key: string, index: number): Node | Refusal {
+    let node = this.#roots[space]
+    if (key === '/') return node
+    for (let start = 1; ;) {
+      const slash = key.indexOf('/', start)
+      const name = slash === -1 ? key.slice(start) : key.slice(start, slash)
+      if (node.children === undefined) return refusal(104, node.key, index)
+      const child = node.children.get(name)
+      if (child === undefined) return refusal(100, childKey(node, name), index)
+      if (slash === -1) return child
+      node = child
+      start = slash + 1
+    }
+  }
+
+  /** The directory above `key`, made with all that is missing on the way; 104 when a file is in the way. */
+  makeParent(space: Space, key: string, index: number, currentIndex: number): Node | Refusal {
+    let node = this.#roots[space]
+    for (let start = 1; ;) {
+      if (node.children === undefined) return refusal(104, node.key, currentIndex)
+      const slash = key.indexOf('/', start)
+      if (slash === -1) return node
+      const name = key.slice(start, slash)
+      node =
+        node.children.get(name) ??
+        this.add(
+          createNode({
+            key: childKey(node, name),
+            space,
+            parent: node,
+            value: undefined,
+            index,
+            expireAt: 0,
+          }),
+        )
+      start = slash + 1
+    }
+  }
+
+  /** Puts a node below its parent, which must be a directory without a child of that name. */
+  add(node: Node): Node {
+    node.parent?.children?.set(nameOf(node.key), node)
+    if (node.expireAt !== 0) this.#heap.push(node)
+    this.touch(node)
+    return node
+  }
+
+  /** Notes that a node's value or index was written. */
+  touch(node: Node): void {
+    if (node.isDirty) return
+    node.isDirty = true
+    this.#written.push(node)
+  }
+
+  setExpiry(node: Node, expireAt: number): void {
+    if (node.expireAt === expireAt) return
+    this.#heap.remove(node)
+    node.expireAt = expireAt
+    if (expireAt !== 0) this.#heap.push(node)
+    this.touch(node)
+  }
+
+  /** Takes a node out with all below it; `onRemoved` hears of each key, children first. */
+  remove(node: Node, onRemoved: (key: string) => void): void {
+    node.parent?.children?.delete(nameOf(node.key))
+    if (node.children === undefined) {
+      this.#heap.remove(node)
+      this.#removed.push(node)
+      onRemoved(node.key)
+      return
+    }
+    for (const gone of childrenFirst(node)) {
+      this.#heap.remove(gone)
+      this.#removed.push(gone)
+      onRemoved(gone.key)
+    }
+  }
+
+  takeChanges(): TreeChanges {
+    const written = this.#written.filter((node) => this.#isPresent(node))
+    const removed = this.#removed.filter((node) => isRefusal(this.find(node.space, node.key, 0)))
+    for (const node of this.#written) node.isDirty = false
+    this.#written = []
+    this.#removed = []
+    return { written, removed }
+  }
+
+  #isPresent(node: Node): boolean {
+    return this.find(node.space, node.key, 0) === node
+  }
+
+  /** Every node but the roots, parents before children. */
+  *nodes(): Generator<Node> {
+    for (const space of SPACES) yield* below(this.#roots[space])
+  }
+}
+
+/** Without recursion: a tree may be as deep as a request line is long. */
+function childrenFirst(top: Node): readonly Node[] {
+  const order: Node[] = []
+  const stack: Node[] = [top]
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    order.push(node)
+    for (const child of node.children?.values() ?? []) stack.push(child)
+  }
+  return order.toReversed()
+}
+
+function* below(top: Node): Generator<Node> {
+  const stack: Node[] = [...(top.children?.values() ?? [])]
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    yield node
+    for (const child of node.children?.values() ?? []) stack.push(child)
+  }
+}

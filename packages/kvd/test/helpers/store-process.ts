@@ -1,0 +1,170 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stderr: string
+}
+
+/** What `launch` starts. */
+export interface LaunchOptions {
+  readonly dir: string
+  /** Client and peer port; free ones when not given. */
+  readonly ports?: Ports
+  readonly flags?: readonly string[]
+  /** Words in front of the command, such as `nsenter`; the last of them must exec the rest. */
+  readonly wrapper?: readonly string[]
+}
+
+/** Client and peer port. */
+export interface Ports {
+  readonly client: number
+  readonly peer: number
+}
+
+/** A store under test, known by its process, its port and what it says. */
+export interface StoreProcess {
+  readonly pid: number
+  readonly ports: Ports
+  readonly url: string
+  readonly exited: Promise<Exit>
+  /** Everything on stderr so far. */
+  log(): string
+  /** Sends a signal and waits for the end. */
+  kill(signal: NodeJS.Signals): Promise<Exit>
+}
+
+const readyTimeoutMs = 60_000
+const logCharsMax = 1 << 20
+const kvd = fileURLToPath(new URL('../../../bin/kvd.js', import.meta.url))
+
+/** The drills run against another store of the v2 API when FLOTILLA_STORE has its command line. */
+const other = process.env['FLOTILLA_STORE']
+
+/** True when the store is kvd, which has more than etcd: WebSockets, a longer history, its own files. */
+export const isKvd = other === undefined
+
+const command = other === undefined ? [process.execPath, kvd] : other.split(' ')
+
+/** Starts the store; does not wait. */
+export async function spawnStore(options: LaunchOptions): Promise<StoreProcess> {
+  const ports = options.ports ?? (await freePorts())
+  const [program = '', ...args] = [
+    ...(options.wrapper ?? []),
+    ...command,
+    ...addressFlags(options.dir, ports),
+    ...(options.flags ?? []),
+  ]
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: cleanEnv() })
+  const log = keepLog(child)
+  const exited = exitOf(child, log)
+  await once(child, 'spawn')
+  return {
+    pid: child.pid ?? 0,
+    ports,
+    url: `http://127.0.0.1:${ports.client}`,
+    exited,
+    log,
+    kill: (signal) => {
+      child.kill(signal)
+      return exited
+    },
+  }
+}
+
+/**
+ * Starts the store and waits until it serves quorum reads.
+ * @throws Error with the store's log when it ends or stays silent
+ */
+export async function launch(options: LaunchOptions): Promise<StoreProcess> {
+  const store = await spawnStore(options)
+  const deadline = performance.now() + readyTimeoutMs
+  while (isRunning(store.pid) && performance.now() < deadline) {
+    const answer = await fetch(`${store.url}/v2/keys/?quorum=true`).catch(() => undefined)
+    await answer?.arrayBuffer()
+    if (answer?.ok) return store
+    await delay(5)
+  }
+  const exit = await store.kill('SIGKILL')
+  throw new Error(`the store did not start (${exit.code ?? exit.signal}):\n${exit.stderr}`)
+}
+
+/** False once the process has ended: a child that nobody has waited for yet is a zombie. */
+function isRunning(pid: number): boolean {
+  const stat = existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/stat`, 'latin1') : ''
+  return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z'
+}
+
+/** Starts a store that is expected to refuse, and gives how it ended. */
+export async function launchToFail(options: LaunchOptions): Promise<Exit> {
+  const store = await spawnStore(options)
+  const late = new AbortController()
+  const timeout = delay(readyTimeoutMs, undefined, { signal: late.signal }).then(
+    () => store.kill('SIGKILL'),
+    () => store.exited,
+  )
+  const exit = await Promise.race([store.exited, timeout])
+  late.abort()
+  return exit
+}
+
+function addressFlags(dir: string, ports: Ports): string[] {
+  const client = `http://127.0.0.1:${ports.client}`
+  const peer = `http://127.0.0.1:${ports.peer}`
+  return [
+    '--data-dir',
+    dir,
+    '--listen-client-urls',
+    client,
+    '--advertise-client-urls',
+    client,
+    '--listen-peer-urls',
+    peer,
+    '--initial-advertise-peer-urls',
+    peer,
+    '--initial-cluster',
+    `default=${peer}`,
+  ]
+}
+
+/** Two free ports; held at the same time, so that they differ. */
+export async function freePorts(): Promise<Ports> {
+  const servers = [createServer(), createServer()]
+  const found: number[] = []
+  for (const server of servers) {
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    if (address !== null && typeof address === 'object') found.push(address.port)
+  }
+  await Promise.all(servers.map((server) => once(server.close(), 'close')))
+  const [client = 0, peer = 0] = found
+  return { client, peer }
+}
+
+/** The store's own variables must not leak in from whoever runs the tests. */
+function cleanEnv(): NodeJS.ProcessEnv {
+  const own = /^(ETCD|KVD)_|^NOTIFY_SOCKET$|^JOURNAL_STREAM$/
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.test(name)))
+}
+
+function keepLog(child: ChildProcess): () => string {
+  let text = ''
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+    text = (text + chunk).slice(-logCharsMax)
+  })
+  return () => text
+}
+
+async function exitOf(child: ChildProcess, log: () => string): Promise<Exit> {
+  return await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code, signal) => resolve({ code, signal, stderr: log() }))
+  })
+}
