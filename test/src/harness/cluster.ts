@@ -74,8 +74,8 @@ export class Cluster {
   }
 }
 
-/** Sorted as the machines are, and different in the first eight digits, which is what fleet shows. */
-function machineIDOf(number: number): string {
+/** The identity of the n-th machine: sorted as they are, and different in the first eight digits, which is what fleet shows. */
+export function machineIDOf(number: number): string {
   const rest = createHash('sha256').update(`machine ${number}`).digest('hex')
   return number.toString(16).padStart(2, '0') + rest.slice(0, 30)
 }

@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, extname, join } from 'node:path'
+import { member, textOf } from './json.ts'
 import { ROOT } from './paths.ts'
 import { HOST_ADDRESS, addressOf } from './network.ts'
 
@@ -118,9 +119,8 @@ function binOf(name: string): Record<string, string> {
   const manifest: unknown = JSON.parse(
     readFileSync(join(ROOT, 'packages', name, 'package.json'), 'utf8'),
   )
-  const bin =
-    typeof manifest === 'object' && manifest !== null && 'bin' in manifest ? manifest.bin : {}
-  return Object.fromEntries(Object.entries(bin ?? {}).map(([key, value]) => [key, String(value)]))
+  const bin = member(manifest, 'bin') ?? {}
+  return Object.fromEntries(Object.entries(bin).map(([key, file]) => [key, textOf(file)]))
 }
 
 /** systemd.syntax(7): quotes and backslashes are escaped, a percent sign begins a specifier. */

@@ -129,6 +129,11 @@ export class Machine {
     await this.must(['systemctl', 'daemon-reload'])
   }
 
+  /** Has installed units started at boot; works on a machine that is off, too. */
+  async enable(...units: string[]): Promise<void> {
+    await must(['systemctl', `--root=${this.root}`, 'enable', ...units])
+  }
+
   /** Powers the machine on and waits until systemd has nothing left to start (60 s at most). */
   async boot(): Promise<void> {
     if (this.isRunning) throw new Error(`${this.name} is running already`)

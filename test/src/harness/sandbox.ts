@@ -3,6 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { hierarchies } from './cgroup.ts'
+import { startJanitor } from './janitor.ts'
 import { NAMESPACES, isRequired, preflight, skipLine } from './preflight.ts'
 import { childrenOf, signal } from './process.ts'
 import { rootFileSystem } from './rootfs.ts'
@@ -66,8 +67,9 @@ function parseMarker(text: string): Sandbox {
 
 /** The outer half. Resolves with the exit status of the inner one, when nothing of it is left. */
 async function runInside(sandbox: Sandbox): Promise<number> {
-  const janitor = startJanitor(sandbox)
   const { runName, directory, rootfs } = sandbox
+  const groups = hierarchies().map((top) => join(top, runName))
+  const clearUp = startJanitor({ directory, groups })
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)]
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...NAMESPACES, ...again], {
     // A session of its own, so that Ctrl-C arrives once: through us.
@@ -85,35 +87,6 @@ async function runInside(sandbox: Sandbox): Promise<number> {
     child.on('error', reject)
     child.on('close', (status) => resolve(status ?? 1))
   })
-  await janitor()
+  await clearUp()
   return code
-}
-
-/**
- * Removes what outlives a sandbox, empty groups and an empty directory, also when this process is
- * killed and can do nothing itself: the janitor's standard input ends then.
- */
-function startJanitor(sandbox: Sandbox): () => Promise<void> {
-  const script = [
-    'cat >/dev/null',
-    'rm -rf "$1"; shift',
-    'i=0; while [ $i -lt 300 ]; do i=$((i+1)); left=',
-    'for g; do [ -d "$g" ] || continue; find "$g" -depth -type d -exec rmdir {} + 2>/dev/null; [ -d "$g" ] && left=1; done',
-    '[ "$left" ] || exit 0; sleep 0.1; done; exit 1',
-  ].join('\n')
-  const groups = hierarchies().map((top) => join(top, sandbox.runName))
-  const janitor = spawn('sh', ['-c', script, 'janitor', sandbox.directory, ...groups], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  const ended = new Promise<void>((resolve, reject) => {
-    janitor.on('error', reject)
-    janitor.on('close', (code) =>
-      code === 0 ? resolve() : reject(new Error(`cgroups of ${sandbox.runName} did not empty`)),
-    )
-  })
-  return () => {
-    janitor.stdin.end()
-    return ended
-  }
 }

@@ -1,0 +1,106 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { waitFor } from '../harness/deadline.ts'
+import { startJanitor } from '../harness/janitor.ts'
+import type { Child } from './child.ts'
+import { machinesSeenBy, unitStates } from './fleet-api.ts'
+import { type LocalMachine, startKvd, startMachine } from './local-processes.ts'
+import { choosePorts } from './ports.ts'
+
+/** How the local cluster is laid out. */
+export interface LocalOptions {
+  /** True: the usual ports where free. False: any, so that several clusters fit on one computer. */
+  readonly usualPorts: boolean
+  /** fleet's agent_ttl: how long a machine may be silent before its units move. */
+  readonly agentTTL: string
+}
+
+const START_MS = 20_000
+const FLEETD_GRACE_MS = 10_000
+const KVD_GRACE_MS = 5000
+/** The store's client port, its old client port, its peer port; fleet's API of each machine. */
+const USUAL_PORTS = [2379, 4001, 2380, 49153, 49154, 49155]
+
+/** One kvd and three fleetd with embedded unit managers, all of them processes of this user. */
+export class LocalCluster {
+  readonly directory: string
+  readonly #clearUp: () => Promise<void>
+  #storeURLs: readonly string[] = []
+  #kvd: Child | undefined
+  #machines: readonly LocalMachine[] = []
+
+  /** Nothing runs yet; but from here on `close` is somebody's duty. */
+  constructor() {
+    this.directory = mkdtempSync(join(tmpdir(), 'flotilla-local-'))
+    this.#clearUp = startJanitor({ directory: this.directory })
+  }
+
+  get storeURLs(): readonly string[] {
+    return this.#storeURLs
+  }
+
+  get machines(): readonly LocalMachine[] {
+    return this.#machines
+  }
+
+  get children(): readonly Child[] {
+    const fleetds = this.#machines.map((machine) => machine.fleetd)
+    return this.#kvd === undefined ? fleetds : [this.#kvd, ...fleetds]
+  }
+
+  /** Starts all processes at once; they find each other. Whether they have is what `untilJoined` tells. */
+  async start({ usualPorts, agentTTL }: LocalOptions): Promise<void> {
+    const ports = await choosePorts(USUAL_PORTS.map((port) => (usualPorts ? port : 0)))
+    const [client = '', legacy = '', peer = '', ...fleet] = ports.map(
+      (port) => `http://127.0.0.1:${port}`,
+    )
+    const storeURLs = [client, legacy]
+    this.#storeURLs = storeURLs
+    this.#kvd = startKvd(this.directory, storeURLs, peer)
+    for (const [index, endpoint] of fleet.entries()) {
+      const options = { number: index + 1, endpoint, storeURLs, agentTTL }
+      this.#machines = [...this.#machines, startMachine(this.directory, options)]
+    }
+  }
+
+  /** Waits until every machine sees every other through the store. */
+  async untilJoined(): Promise<void> {
+    const all = this.#machines.map((machine) => machine.machineID)
+    for (const { name, endpoint } of this.#machines)
+      await waitFor(
+        `${name} to see all machines`,
+        async () => {
+          const seen = await machinesSeenBy(endpoint)
+          return all.every((id) => seen.includes(id)) ? { done: true } : { seen: seen.join(' ') }
+        },
+        { timeoutMs: START_MS, intervalMs: 20 },
+      )
+  }
+
+  /** Waits until a unit's process runs on a machine that is up, and says on which. */
+  untilRunning(unit: string, timeoutMs = START_MS): Promise<LocalMachine> {
+    const look = async () => {
+      const up = this.#machines.filter((machine) => machine.fleetd.isRunning)
+      const states = await unitStates(up[0]?.endpoint ?? '', unit)
+      const running = states.filter((state) => state.subState === 'running')
+      const machine = up.find(({ machineID }) =>
+        running.some((state) => state.machineID === machineID),
+      )
+      return machine === undefined ? { seen: JSON.stringify(states) } : { done: machine }
+    }
+    return waitFor(`${unit} to run`, look, { timeoutMs, intervalMs: 20 })
+  }
+
+  /** Stops the machines, which stop their units; then the store; then removes every file. */
+  async close(): Promise<void> {
+    await Promise.all(this.#machines.map(({ fleetd }) => fleetd.stop(FLEETD_GRACE_MS)))
+    await this.#kvd?.stop(KVD_GRACE_MS)
+    await this.#clearUp()
+  }
+
+  /** Kills everything where it stands; files are removed by what `close` left to do. */
+  kill(): void {
+    for (const child of this.children) child.kill()
+  }
+}
