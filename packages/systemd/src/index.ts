@@ -1,5 +1,15 @@
-export { NOT_FOUND } from './manager.ts'
-export type { JournalOptions, UnitManager, UnitState, UnitStatus } from './manager.ts'
+export { systemClock } from './embedded/clock.ts'
+export type { Clock } from './embedded/clock.ts'
+export { createEmbeddedManager } from './embedded/manager.ts'
+export type { EmbeddedManagerOptions } from './embedded/manager.ts'
+export { NOT_FOUND, UnitManagerError } from './manager.ts'
+export type {
+  JournalOptions,
+  UnitManager,
+  UnitManagerErrorCode,
+  UnitState,
+  UnitStatus,
+} from './manager.ts'
 export { parseUnit, serializeUnit, UnitParseError } from './unit-file.ts'
 export type { UnitOption } from './unit-file.ts'
 export {

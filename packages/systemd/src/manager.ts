@@ -23,6 +23,39 @@ export interface UnitStatus {
   readonly exitCode: number
 }
 
+/** Why a manager refuses: the codes are stable, the messages are systemd's where systemd has one. */
+export type UnitManagerErrorCode =
+  /** No unit of that name. */
+  | 'NO_SUCH_UNIT'
+  /** The unit's file says something that cannot be done. */
+  | 'BAD_UNIT_SETTING'
+  /** The manager does not run units of that type. */
+  | 'UNSUPPORTED_UNIT'
+  | 'INVALID_NAME'
+  /** Something that only an own error of the driver's tells, e.g. an output mode of the journal. */
+  | 'INVALID_ARGUMENT'
+  /** Another manager has the state directory. */
+  | 'LOCKED'
+  /** The manager was closed. */
+  | 'CLOSED'
+  /** The connection to systemd is gone or did not answer in time. */
+  | 'DISCONNECTED'
+  /** systemd answered with another error; `cause` has it. */
+  | 'REFUSED'
+  /** The host lacks what the manager needs. */
+  | 'UNSUPPORTED_HOST'
+
+/** A request that a manager cannot carry out. */
+export class UnitManagerError extends Error {
+  override readonly name = 'UnitManagerError'
+  readonly code: UnitManagerErrorCode
+
+  constructor(code: UnitManagerErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
 /** The state of a name that no unit has. */
 export const NOT_FOUND: UnitState = {
   loadState: 'not-found',
