@@ -40,6 +40,8 @@ export interface Admin {
   updateMember(id: string, peerURLs: readonly string[], options?: CallOptions): Promise<void>
   /** GET /health of one client URL, without failover. Rejects when it cannot be read. */
   health(url: string, options?: CallOptions): Promise<boolean>
+  /** The client URLs of all members, from /v2/machines, which etcd 0.4 has, too. */
+  machines(options?: CallOptions): Promise<readonly string[]>
   version(options?: CallOptions): Promise<Version>
   /** The body of /v2/stats/{what} as it is. */
   stats(what: 'self' | 'leader' | 'store', options?: CallOptions): Promise<Record<string, unknown>>

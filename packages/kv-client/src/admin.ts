@@ -35,6 +35,11 @@ export function createMembers(
 
 function infoCalls(cluster: Caller) {
   return {
+    machines: async (options?: CallOptions) => {
+      const answer = await cluster.call({ method: 'GET', path: '/v2/machines', ...options })
+      if (answer.status !== 200) throw parseError(answer)
+      return answer.body.split(', ').filter((url) => url !== '')
+    },
     version: async (options?: CallOptions) => {
       const body = record(await read(cluster, '/version', options))
       return { etcdserver: text(body['etcdserver']), etcdcluster: text(body['etcdcluster']) }

@@ -45,7 +45,7 @@ export interface SetOptions extends CallOptions {
   /** Compare and swap; the empty string is no condition. */
   readonly prevValue?: string | undefined
   /** Compare and swap; 0 is no condition. */
-  readonly prevIndex?: number | undefined
+  readonly prevIndex?: number | bigint | undefined
   /** true: update only, false: create only. */
   readonly prevExist?: boolean | undefined
   /** Sets a new ttl and keeps the value; the value given is not sent. */
@@ -58,7 +58,7 @@ export interface DeleteOptions extends CallOptions {
   readonly recursive?: boolean | undefined
   readonly dir?: boolean | undefined
   readonly prevValue?: string | undefined
-  readonly prevIndex?: number | undefined
+  readonly prevIndex?: number | bigint | undefined
 }
 
 export interface TtlOptions extends CallOptions {
@@ -69,7 +69,7 @@ export interface TtlOptions extends CallOptions {
 export interface WaitOptions extends CallOptions {
   readonly recursive?: boolean | undefined
   /** The first index wanted; 0 or none: events after now. */
-  readonly waitIndex?: number | undefined
+  readonly waitIndex?: number | bigint | undefined
 }
 
 export interface WatchOptions extends CallOptions {

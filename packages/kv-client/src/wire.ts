@@ -70,7 +70,12 @@ export function parseJson(body: string): unknown {
   try {
     return JSON.parse(body)
   } catch (error) {
-    throw new TransportError('client: response is invalid json', 'BAD_ANSWER', true, error)
+    throw new TransportError(
+      'client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint.',
+      'BAD_ANSWER',
+      true,
+      error,
+    )
   }
 }
 
