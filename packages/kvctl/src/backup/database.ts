@@ -1,0 +1,69 @@
+import { constants } from 'node:fs'
+import { access, copyFile, mkdir, open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+
+// kvd keeps its log and its store in one SQLite database in WAL mode, and a running kvd holds its
+// lock. Plain copies of the files are a whole database all the same, if the log was not begun anew
+// while they were made: pages that a checkpoint moved into the database file in the meantime are
+// still in the copy of the log, which counts. A log that is begun anew has another header.
+
+const DATABASE = 'kvd.db'
+const LOG = 'kvd.db-wal'
+/** How far the disk had acknowledged: may lag behind the database, never lead it, so it comes first. */
+const MARK = 'hwm'
+const LOG_HEADER_BYTES = 32
+const TRIES_MAX = 20
+
+/**
+ * Copies kvd's storage directory into one that holds none yet. Rejects when the server begins its
+ * log anew again and again while the copy is made.
+ */
+export async function copyDatabase(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true, mode: 0o700 })
+  if (await isThere(join(to, DATABASE))) throw new Error(`${to} already holds a ${DATABASE}`)
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    if (await copyOnce(from, to)) return
+  }
+  await Promise.all([DATABASE, LOG, MARK].map((name) => rm(join(to, name), { force: true })))
+  throw new Error(`${join(from, DATABASE)} changes too fast to be copied`)
+}
+
+async function copyOnce(from: string, to: string): Promise<boolean> {
+  const header = await readHeader(join(from, LOG))
+  for (const name of [MARK, DATABASE, LOG]) await copy(join(from, name), join(to, name))
+  const isSame = header === (await readHeader(join(to, LOG)))
+  return isSame && header === (await readHeader(join(from, LOG)))
+}
+
+/** What tells one log from the next; '' for an empty one or none. */
+async function readHeader(file: string): Promise<string> {
+  if (!(await isThere(file))) return ''
+  const handle = await open(file)
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(LOG_HEADER_BYTES), 0)
+    return buffer.toString('hex', 0, bytesRead)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Copies a file and waits until it is on the disk; where there is none, there is none afterwards. */
+async function copy(from: string, to: string): Promise<void> {
+  if (!(await isThere(from))) return rm(to, { force: true })
+  await copyFile(from, to, constants.COPYFILE_FICLONE)
+  const handle = await open(to, 'r+')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function isThere(file: string): Promise<boolean> {
+  try {
+    await access(file)
+    return true
+  } catch {
+    return false
+  }
+}
