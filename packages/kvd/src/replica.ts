@@ -5,7 +5,7 @@ import type { StoreEvent } from './store/event.ts'
 import type { Store } from './store/store.ts'
 import { rowOf } from './store/store.ts'
 import type { Disk, DiskError } from './storage/disk.ts'
-import type { Image } from './storage/messages.ts'
+import type { HardState, Image } from './storage/messages.ts'
 import { packEvents, pathOf, toDisk } from './storage/records.ts'
 
 /** Hears what became of a proposal, once. Undefined: applied, with nothing to say (no-op, sync). */
@@ -13,8 +13,6 @@ export type Waiter = (outcome: StoreEvent | Refusal | undefined) => void
 
 /** Proposals beyond this many bytes are refused at once instead of filling memory. */
 const PENDING_BYTES_MAX = 64 * 1024 * 1024
-/** Changed nodes and entries that are gathered before the image on disk follows the store. */
-const IMAGE_CHANGES = 1_000
 /** Entries kept behind the image for slow followers (etcd 2.3 numberOfCatchUpEntries). */
 const CATCH_UP_ENTRIES = 5_000
 const COMPACT_ENTRIES = 4_000
@@ -68,6 +66,7 @@ export class Replica {
   #imageIndex: number
   #imageEvent: number
   #isFull = false
+  #isHardKnown = false
   #commits = 0
   #commitMsSum = 0
   readonly #commitListeners: ((commitMs: number) => void)[] = []
@@ -171,10 +170,17 @@ export class Replica {
       firstIndex: batch.firstIndex,
       // The disk thread gets a copy of its own; the structured clone would copy the whole pool.
       frames: new Uint8Array(batch.frames),
-      hard: { term: this.#term, vote: '', commit: this.#appliedIndex },
+      hard: this.#takeHardState(),
       image,
       compactTo: image === undefined ? 0 : this.#compactTo(),
     })
+  }
+
+  /** The hard state while the disk has not been given it. */
+  #takeHardState(): HardState | undefined {
+    if (this.#isHardKnown) return undefined
+    this.#isHardKnown = true
+    return { term: this.#term, vote: '', commit: this.#appliedIndex }
   }
 
   #persisted(seq: number, commitMs: number): void {
@@ -203,8 +209,7 @@ export class Replica {
   }
 
   #wantsImage(): boolean {
-    const limit = Math.min(IMAGE_CHANGES, this.#options.snapshotCount)
-    return this.#appliedIndex - this.#imageIndex >= limit || this.#options.store.dirtyCount >= limit
+    return this.#appliedIndex - this.#imageIndex >= this.#options.snapshotCount
   }
 
   /** Rows that bring the disk level with the store as it is now, all entries applied. */
@@ -271,8 +276,8 @@ export class Replica {
     while (this.#inFlight !== undefined && !this.#isFull) await turn()
     if (!this.#isFull && this.#appliedIndex > this.#imageIndex) {
       this.#seq += 1
-      const hard = { term: this.#term, vote: '', commit: this.#appliedIndex }
-      const batch = { seq: this.#seq, term: this.#term, firstIndex: this.#lastIndex + 1, hard }
+      const firstIndex = this.#lastIndex + 1
+      const batch = { seq: this.#seq, term: this.#term, firstIndex, hard: this.#takeHardState() }
       this.#inFlight = { ...batch, frames: Buffer.alloc(0), proposedAt: 0, waiters: [] }
       const image = this.#takeImage()
       this.#options.disk.write({ ...batch, frames: new Uint8Array(), image, compactTo: 0 })

@@ -142,6 +142,7 @@ function openPorts(
     setLogLevel: (level) => logger.setLevel(level),
     metrics: async () => await metrics.render(),
     watchBytesMax: WATCH_BYTES_MAX,
+    headCache: { storeIndex: -1, raftIndex: -1, text: '' },
   }
   const router = new Router(context, config.corsOrigins, new Map())
   const route = router.route.bind(router)

@@ -37,4 +37,12 @@ export interface HttpContext {
   metrics(): Promise<{ readonly type: string; readonly text: string }>
   /** Bytes of events that a slow watcher may leave unread before its answer ends. */
   readonly watchBytesMax: number
+  readonly headCache: HeadCache
+}
+
+/** The headers of the last successful answer to keys. */
+export interface HeadCache {
+  storeIndex: number
+  raftIndex: number
+  text: string
 }

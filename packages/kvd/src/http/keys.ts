@@ -38,7 +38,8 @@ interface Call {
 }
 
 function countedMethod(request: RawRequest): string {
-  return request.method === 'GET' && request.query.includes('quorum=true') ? 'QGET' : request.method
+  if (request.query === '' || request.method !== 'GET') return request.method
+  return request.query.includes('quorum=true') ? 'QGET' : 'GET'
 }
 
 async function serveGuarded(
@@ -115,7 +116,14 @@ function refuse(call: Call, problem: Refusal): void {
   call.responder.reply(status, head, refusalJson(problem))
 }
 
+/** Made once for each index: between two writes every answer has the same. */
 function successHead(context: HttpContext, storeIndex: number): string {
-  const { replica, cluster } = context
-  return `${JSON_TYPE}${cluster.head}X-Etcd-Index: ${storeIndex}\r\nX-Raft-Index: ${replica.appliedIndex}\r\nX-Raft-Term: ${replica.term}\r\n`
+  const { replica, cluster, headCache } = context
+  const raftIndex = replica.appliedIndex
+  if (headCache.storeIndex === storeIndex && headCache.raftIndex === raftIndex)
+    return headCache.text
+  headCache.storeIndex = storeIndex
+  headCache.raftIndex = raftIndex
+  headCache.text = `${JSON_TYPE}${cluster.head}X-Etcd-Index: ${storeIndex}\r\nX-Raft-Index: ${raftIndex}\r\nX-Raft-Term: ${replica.term}\r\n`
+  return headCache.text
 }

@@ -1,8 +1,5 @@
-/** The request line and the few headers that matter. Texts are latin1. */
-export interface Head {
-  readonly method: string
-  readonly path: string
-  readonly query: string
+/** The few headers that matter, out of one header block. Texts are latin1. */
+export interface LeanHeaders {
   readonly keepsAlive: boolean
   readonly contentLength: number
   readonly contentType: string | undefined
@@ -10,53 +7,57 @@ export interface Head {
   readonly origin: string | undefined
 }
 
-const REQUEST_LINE = /^([A-Z]{1,16}) (\/[^\s?#\0]*)(?:\?([^\s#\0]*))? HTTP\/1\.1$/
-// Whole names only, so that a header merely containing one does not count.
-const HEADER = /\r\n([A-Za-z-]+):[ \t]*([^\r\n\0]*)/g
-const HEADER_BLOCK = /^(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*)*$/
+/** Method and target of a request line. */
+export interface RequestLine {
+  readonly method: string
+  readonly path: string
+  readonly query: string
+}
+
+const VERSION = ' HTTP/1.1'
+const METHOD = /^[A-Z]{1,16}$/
+const TARGET = /^\/[!-"$-~\x80-\xff]*$/
+const LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)$/
 
 /**
- * Reads a head of plain shape: HTTP/1.1, origin form, no body but one of known length. Undefined
- * for everything else, which a full parser has to judge.
- * @param end where the head ends, at its final CRLF CRLF
+ * Reads a request line of plain shape: HTTP/1.1, origin form. Undefined for everything else, which
+ * a full parser has to judge.
  */
-export function parseHead(input: string, end: number): Head | undefined {
-  const lineEnd = input.indexOf('\r\n')
-  const line = REQUEST_LINE.exec(input.slice(0, lineEnd))
-  if (line === null) return undefined
-  const block = input.slice(lineEnd, end)
-  if (!HEADER_BLOCK.test(block)) return undefined
-  let contentLength: number | undefined
-  let contentType: string | undefined
-  let authorization: string | undefined
-  let origin: string | undefined
-  let keepsAlive = true
-  for (const [, name = '', value = ''] of block.matchAll(HEADER)) {
-    switch (name.toLowerCase()) {
-      case 'content-length':
-        if (contentLength !== undefined || !/^\d{1,15}$/.test(value.trim())) return undefined
-        contentLength = Number(value)
-        break
-      case 'content-type':
-        contentType = value.trimEnd()
-        break
-      case 'authorization':
-        authorization = value.trimEnd()
-        break
-      case 'origin':
-        origin = value.trimEnd()
-        break
-      case 'connection':
-        if (/^close$/i.test(value.trim())) keepsAlive = false
-        else if (!/^keep-alive$/i.test(value.trim())) return undefined
-        break
-      case 'transfer-encoding':
-      case 'expect':
-      case 'upgrade':
-        return undefined
-    }
+export function parseRequestLine(line: string): RequestLine | undefined {
+  const space = line.indexOf(' ')
+  if (space === -1 || !line.endsWith(VERSION)) return undefined
+  const method = line.slice(0, space)
+  const target = line.slice(space + 1, line.length - VERSION.length)
+  if (method !== 'GET' && method !== 'PUT' && !METHOD.test(method)) return undefined
+  if (!TARGET.test(target)) return undefined
+  const mark = target.indexOf('?')
+  if (mark === -1) return { method, path: target, query: '' }
+  return { method, path: target.slice(0, mark), query: target.slice(mark + 1) }
+}
+
+/**
+ * Reads a header block, each line led by CRLF. Undefined when it asks for more than a body of known
+ * length, or when anything about it is unusual.
+ */
+export function parseHeaders(block: string): LeanHeaders | undefined {
+  const found = new Map<string, string>()
+  for (const text of block.split('\r\n').slice(1)) {
+    const [, name = '', value = ''] = LINE.exec(text) ?? []
+    if (name === '') return undefined
+    const lower = name.toLowerCase()
+    if (lower === 'transfer-encoding' || lower === 'expect' || lower === 'upgrade') return undefined
+    if (lower === 'content-length' && found.has(lower)) return undefined
+    found.set(lower, value.trimEnd())
   }
-  const [, method = '', path = '', query = ''] = line
-  const head = { method, path, query, keepsAlive, contentLength: contentLength ?? 0 }
-  return { ...head, contentType, authorization, origin }
+  const length = found.get('content-length')
+  if (length !== undefined && !/^\d{1,15}$/.test(length)) return undefined
+  const connection = found.get('connection')?.toLowerCase() ?? 'keep-alive'
+  if (connection !== 'close' && connection !== 'keep-alive') return undefined
+  return {
+    keepsAlive: connection === 'keep-alive',
+    contentLength: Number(length ?? 0),
+    contentType: found.get('content-type'),
+    authorization: found.get('authorization'),
+    origin: found.get('origin'),
+  }
 }

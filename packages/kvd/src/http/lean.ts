@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { STATUS_CODES } from 'node:http'
 import type { BodyStream, RawRequest, Responder } from './message.ts'
-import { parseHead, type Head } from './lean-head.ts'
+import { parseHeaders, parseRequestLine, type LeanHeaders } from './lean-head.ts'
 
 /** Heads and bodies beyond these go to node:http. */
 const HEAD_BYTES_MAX = 16 * 1024
@@ -39,6 +39,9 @@ export class LeanConnection implements Responder {
   #keepsAlive = true
   #isHead = false
   #stream: LeanStream | undefined
+  #block = ''
+  #headers: LeanHeaders | undefined = parseHeaders('')
+  #isLatin1 = true
   /** When the first byte of an unfinished request came; 0 when none is waiting. */
   waitingSince = 0
 
@@ -68,7 +71,8 @@ export class LeanConnection implements Responder {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#input += chunk.toString('latin1')
+    const text = chunk.toString('latin1')
+    this.#input = this.#input === '' ? text : this.#input + text
     if (this.#input.length > AHEAD_BYTES_MAX && this.#isAnswering) this.#socket.pause()
     this.#read()
   }
@@ -112,26 +116,45 @@ export class LeanConnection implements Responder {
       if (this.#input.length > HEAD_BYTES_MAX) this.#handOver()
       return false
     }
-    const head = end > HEAD_BYTES_MAX ? undefined : parseHead(this.#input, end)
-    if (head === undefined || head.contentLength > BODY_BYTES_LEAN) {
+    const lineEnd = this.#input.indexOf('\r\n')
+    const line = parseRequestLine(this.#input.slice(0, lineEnd))
+    const headers = end > HEAD_BYTES_MAX ? undefined : this.#readHeaders(lineEnd, end)
+    if (line === undefined || headers === undefined || headers.contentLength > BODY_BYTES_LEAN) {
       this.#handOver()
       return false
     }
-    const bodyEnd = end + 4 + head.contentLength
+    const bodyEnd = end + 4 + headers.contentLength
     if (this.#input.length < bodyEnd) return false
-    const body = head.contentLength === 0 ? '' : this.#input.slice(end + 4, bodyEnd)
+    const body = headers.contentLength === 0 ? '' : this.#input.slice(end + 4, bodyEnd)
     this.#input = this.#input.length === bodyEnd ? '' : this.#input.slice(bodyEnd)
-    this.#answer(head, body)
+    if (!headers.keepsAlive) this.#keepsAlive = false
+    this.#isHead = line.method === 'HEAD'
+    this.#isAnswering = true
+    this.#host.route(
+      {
+        method: line.method,
+        path: line.path,
+        query: line.query,
+        contentType: headers.contentType,
+        authorization: headers.authorization,
+        origin: headers.origin,
+        body,
+        isBodyTooLarge: false,
+      },
+      this,
+    )
     return true
   }
 
-  #answer(head: Head, body: string): void {
-    if (!head.keepsAlive) this.#keepsAlive = false
-    this.#isHead = head.method === 'HEAD'
-    this.#isAnswering = true
-    const { method, path, query, contentType, authorization, origin } = head
-    const request = { method, path, query, contentType, authorization, origin }
-    this.#host.route({ ...request, body, isBodyTooLarge: false }, this)
+  /** Clients send the same headers again and again: a block like the last one is not read again. */
+  #readHeaders(start: number, end: number): LeanHeaders | undefined {
+    const size = end - start
+    if (size === this.#block.length && this.#input.startsWith(this.#block, start))
+      return this.#headers
+    // A slice would keep the whole chunk in memory for as long as the connection lasts.
+    this.#block = Buffer.from(this.#input.slice(start, end), 'latin1').toString('latin1')
+    this.#headers = parseHeaders(this.#block)
+    return this.#headers
   }
 
   #handOver(): void {
@@ -151,13 +174,16 @@ export class LeanConnection implements Responder {
   }
 
   reply(status: number, head: string, body: string): void {
-    const hasBody = status !== 204 && status !== 304
-    const length = hasBody ? `Content-Length: ${Buffer.byteLength(body)}\r\n` : ''
-    const isClosing = !this.#keepsAlive || head.includes('Connection: close')
-    if (isClosing) this.#keepsAlive = false
-    const connection = isClosing && !head.includes('Connection:') ? 'Connection: close\r\n' : ''
-    const shown = hasBody && !this.#isHead ? body : ''
-    this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}${length}\r\n${shown}`
+    if (head.includes('Connection: close')) this.#keepsAlive = false
+    const connection = this.#keepsAlive ? '' : closeLine(head)
+    if (status === 204 || status === 304) {
+      this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}\r\n`
+    } else {
+      const bytes = Buffer.byteLength(body)
+      if (bytes !== body.length) this.#isLatin1 = false
+      const shown = this.#isHead ? '' : body
+      this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}Content-Length: ${bytes}\r\n\r\n${shown}`
+    }
     this.#answered()
   }
 
@@ -190,14 +216,16 @@ export class LeanConnection implements Responder {
   #flush(): void {
     if (this.#output === '') return
     const text = this.#output
+    // One-byte text without UTF-8 in it is written as latin1, which is copied once less.
+    const encoding = this.#isLatin1 ? 'latin1' : 'utf8'
     this.#output = ''
-    if (this.#socket.writable) this.#socket.write(text, encodingOf(text))
+    this.#isLatin1 = true
+    if (this.#socket.writable) this.#socket.write(text, encoding)
   }
 }
 
-/** One-byte text without UTF-8 in it may be written as latin1, which copies nothing twice. */
-function encodingOf(text: string): 'latin1' | 'utf8' {
-  return Buffer.byteLength(text) === text.length ? 'latin1' : 'utf8'
+function closeLine(head: string): string {
+  return head.includes('Connection:') ? '' : 'Connection: close\r\n'
 }
 
 const statusLines = new Map<number, string>()

@@ -20,7 +20,8 @@ export type Routes = ReadonlyMap<string, Handler>
 
 const KEYS = '/v2/keys'
 const KEYS_BELOW = '/v2/keys/'
-const PLAIN_PATH = /^[!-$&-~]*$/
+/** A key without escapes or anything to clean: components that do not begin with a dot. */
+const HOT = /^\/v2\/keys(?:\/[!-$&-\-0-~][!-$&-.0-~]*)+$/
 
 /** The client port's table of paths (kvd.md 1), independent of who parsed the request. */
 export class Router {
@@ -61,14 +62,9 @@ export class Router {
   route(request: RawRequest, responder: Responder): void {
     const answer = this.#cors.size === 0 ? responder : this.#withCors(request, responder)
     if (request.method === 'OPTIONS') answer.reply(200, '', '')
-    else if (this.#isHot(request.path))
-      handleKeys(this.#context, request, cleanKey(request.path.slice(KEYS.length)), answer)
+    else if (HOT.test(request.path))
+      handleKeys(this.#context, request, request.path.slice(KEYS.length), answer)
     else this.#routeDecoded(request, answer)
-  }
-
-  /** A key without escapes or anything to clean. */
-  #isHot(path: string): boolean {
-    return path.startsWith(KEYS_BELOW) && PLAIN_PATH.test(path) && isClean(path)
   }
 
   #routeDecoded(request: RawRequest, responder: Responder): void {

@@ -8,7 +8,7 @@ export function answerStats(
   path: string,
   responder: Responder,
 ): void {
-  if (!allowMethods(request, responder, ['GET'], context.cluster.head)) return
+  if (!allowMethods(request, responder, ['GET'])) return
   const what = path.slice(path.lastIndexOf('/') + 1)
   const body =
     what === 'store'
@@ -16,7 +16,7 @@ export function answerStats(
       : what === 'leader'
         ? JSON.stringify({ leader: context.cluster.localId, followers: {} })
         : JSON.stringify(selfStats(context))
-  responder.reply(200, `${context.cluster.head}${JSON_TYPE}`, body)
+  responder.reply(200, JSON_TYPE, body)
 }
 
 function selfStats(context: HttpContext): object {

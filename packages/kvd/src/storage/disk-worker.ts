@@ -5,10 +5,12 @@ import { HighWaterFile } from './high-water.ts'
 import { DamageError, LogDatabase } from './log-database.ts'
 import type { Batch, DiskFailureFields, DiskOptions, FromDisk, ToDisk } from './messages.ts'
 
-/** A WAL longer than this is moved into the database file between two commits. */
-const WAL_BYTES_MAX = 16 * 1024 * 1024
-/** How often the size of the WAL is looked at, in commits. */
-const WAL_LOOK_COMMITS = 64
+/**
+ * The WAL is moved into the database file between two commits, after an image and at the latest
+ * after so many commits or bytes: about 16 MiB of frames.
+ */
+const CHECKPOINT_COMMITS = 2_000
+const CHECKPOINT_BYTES = 16 * 1024 * 1024
 const IDLE_MS = 2_000
 const RETRY_FULL_MS = 1_000
 const SYNC_MARK_MS = 1_000
@@ -20,7 +22,8 @@ class DiskThread {
   readonly #database: LogDatabase
   readonly #mark: HighWaterFile
   readonly #waiting: Batch[] = []
-  #commits = 0
+  #commitsSince = 0
+  #bytesSince = 0
   #isFull = false
   #isMarkDirty = false
   #idle: NodeJS.Timeout | undefined
@@ -76,13 +79,14 @@ class DiskThread {
       return false
     }
     this.#isFull = false
-    this.#mark.write(batch.hard.term, this.#database.lastIndex)
+    this.#mark.write(batch.term, this.#database.lastIndex)
     this.#isMarkDirty = true
     const commitMs = performance.now() - start
     this.#post({ type: 'persisted', seq: batch.seq, commitMs })
-    this.#commits += 1
-    if (this.#commits % WAL_LOOK_COMMITS === 0 && this.#database.walBytes() > WAL_BYTES_MAX)
-      this.#checkpoint()
+    this.#commitsSince += 1
+    this.#bytesSince += batch.frames.length
+    const isLong = this.#commitsSince >= CHECKPOINT_COMMITS || this.#bytesSince >= CHECKPOINT_BYTES
+    if (isLong || batch.image !== undefined) this.#checkpoint()
     return true
   }
 
@@ -97,6 +101,8 @@ class DiskThread {
   }
 
   #checkpoint(): void {
+    this.#commitsSince = 0
+    this.#bytesSince = 0
     try {
       this.#database.checkpoint(this.#isFull)
     } catch (error) {

@@ -1,5 +1,4 @@
 import { Buffer } from 'node:buffer'
-import { statSync } from 'node:fs'
 import type { Database, Statement } from 'better-sqlite3'
 import type { StoreStats } from '../store/stats.ts'
 import { frames } from '../store/command.ts'
@@ -194,7 +193,8 @@ export class LogDatabase {
     this.#begin.run()
     try {
       const lastIndex = this.#append(batch)
-      this.#hard.run(batch.hard.term, batch.hard.vote, batch.hard.commit)
+      if (batch.hard !== undefined)
+        this.#hard.run(batch.hard.term, batch.hard.vote, batch.hard.commit)
       if (batch.image !== undefined) this.#writeImage(batch.image)
       if (batch.compactTo > 0) this.#compact.run(batch.compactTo, COMPACT_ROWS_MAX)
       this.#commit.run()
@@ -223,7 +223,10 @@ export class LogDatabase {
     const put = this.#db.prepare(
       'INSERT OR REPLACE INTO node (path, value, created, modified, expire_ms, crc) VALUES (?, ?, ?, ?, ?, ?)',
     )
-    for (const node of image.written)
+    // In the table's order, so that each page is written once.
+    for (const node of image.written.toSorted((left, right) =>
+      Buffer.compare(left.path, right.path),
+    ))
       put.run(
         node.path,
         node.value,
@@ -255,11 +258,6 @@ export class LogDatabase {
   /** Moves the WAL into the database file; `isFinal` also empties the WAL. */
   checkpoint(isFinal: boolean): void {
     this.#db.pragma(`wal_checkpoint(${isFinal ? 'TRUNCATE' : 'PASSIVE'})`)
-  }
-
-  /** Bytes of the WAL; 0 when there is none. */
-  walBytes(): number {
-    return statSync(`${this.#file}-wal`, { throwIfNoEntry: false })?.size ?? 0
   }
 
   close(): void {

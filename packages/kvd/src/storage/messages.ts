@@ -37,7 +37,8 @@ export interface Batch {
   /** Index of the first of `frames`; entries from there on are replaced. */
   readonly firstIndex: number
   readonly frames: Uint8Array
-  readonly hard: HardState
+  /** Given when term or vote changed. The commit index rides along: replay finds a later one. */
+  readonly hard: HardState | undefined
   readonly image: Image | undefined
   /** Log entries up to here are dropped; 0 for none. */
   readonly compactTo: number

@@ -210,7 +210,14 @@ export class Store {
       this.#tree.touch(node)
     }
     this.#tree.setExpiry(node, permanentBefore2000(entry.expireAt))
-    const view = { ...bareView(node), modifiedIndex: this.#index + 1 }
+    const view = {
+      key: node.key,
+      value: node.value,
+      dir: node.children !== undefined,
+      expireAt: node.expireAt,
+      modifiedIndex: this.#index + 1,
+      createdIndex: node.createdIndex,
+    }
     return this.#emit(action, entry, view, prev, { isRefresh: entry.refresh, isNew: false })
   }
 
@@ -284,7 +291,8 @@ export class Store {
   ): StoreEvent {
     this.#index += 1
     const event = this.#event(action, entry.space, view, prev, entry.time, {
-      ...kind,
+      isRefresh: kind.isRefresh,
+      isNew: kind.isNew,
       removedDir: false,
     })
     this.#publish(event)
