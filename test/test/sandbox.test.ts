@@ -9,7 +9,7 @@ import { type Test, test } from 'tap'
 import { hierarchies, runningMachines } from '../src/harness/cgroup.ts'
 import { DeadlineError, waitFor } from '../src/harness/deadline.ts'
 import { isRequired, preflight, skipLine } from '../src/harness/preflight.ts'
-import { childrenOf, isAlive, must, pids, readOrEmpty, run } from '../src/harness/process.ts'
+import { descendantsOf, isAlive, must, pids, readOrEmpty, run } from '../src/harness/process.ts'
 
 const FIXTURE = fileURLToPath(new URL('./fixtures/one-machine.js', import.meta.url))
 const reasons = await preflight()
@@ -73,11 +73,7 @@ async function bootFixture(t: Test) {
   ])
   const runName = /^booted (\S+)$/.exec(String(line))?.[1]
   if (runName === undefined) throw new Error(`the fixture did not boot: ${String(line)}`)
-  return { child, exited, runName, processes: descendants(child.pid ?? 0) }
-}
-
-function descendants(pid: number): number[] {
-  return childrenOf(pid).flatMap((child) => [child, ...descendants(child)])
+  return { child, exited, runName, processes: descendantsOf([child.pid ?? 0]) }
 }
 
 /** Everything of a run that could be left on the host. */

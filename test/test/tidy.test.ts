@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { ROOT } from '../src/harness/paths.ts'
+import { OPTION_TABLES, optionNames } from './helpers/options.ts'
 import { FILES, PACKAGES, entriesOf, importsOf, packageOf, read, strip } from './helpers/source.ts'
 
 const SOURCES = FILES.filter((file) => /^(packages\/[\w-]+|test)\/(src|test)\/.*\.ts$/.test(file))
@@ -144,6 +145,71 @@ test('a start file is four executable lines that hand over to main', (t) => {
   t.end()
 })
 
+/** The headings of a manual page, in their order. A library and a command line have fewer of them. */
+const HEADINGS = [
+  'Name',
+  'Synopsis',
+  'Description',
+  'Options',
+  'Files',
+  'Signals',
+  'Exit status',
+  'Examples',
+  'Differences from the original',
+  'See also',
+]
+const LIBRARY = ['Name', 'Description', 'Examples', 'Differences from the original', 'See also']
+const COMMAND = [...LIBRARY, 'Synopsis', 'Options', 'Exit status']
+
+test('every package has a manual page, with all that someone who swaps components needs', (t) => {
+  for (const { folder, name, isProgram } of PACKAGES.filter((one) => one.folder !== 'test')) {
+    const file = `${folder}/README.md`
+    const text = FILES.includes(file) ? read(file) : ''
+    t.not(text, '', `${file} exists`)
+    const sections = text.split(/^## /m).slice(1)
+    const headings = sections.map((section) => section.split('\n')[0] ?? '')
+    const known = headings.filter((heading) => HEADINGS.includes(heading))
+    t.same(
+      known,
+      HEADINGS.filter((heading) => known.includes(heading)),
+      `${name}: order`,
+    )
+    const isDaemon = FILES.some((one) => one.startsWith(`${folder}/systemd/`))
+    const wanted = isDaemon ? HEADINGS : isProgram ? COMMAND : LIBRARY
+    t.same(
+      wanted.filter((heading) => !headings.includes(heading)),
+      [],
+      `${name}: missing`,
+    )
+    const differences = sections.find((section) => section.startsWith('Differences')) ?? ''
+    t.ok(differences.length > 200, `${name}: the differences are told`)
+  }
+  t.end()
+})
+
+test('every option of a program stands in its manual page', async (t) => {
+  t.same(
+    PROGRAMS.filter((name) => !OPTION_TABLES.has(name)),
+    [],
+    'every program has a table',
+  )
+  for (const name of PROGRAMS) {
+    const page = FILES.includes(`packages/${name}/README.md`)
+      ? read(`packages/${name}/README.md`)
+      : ''
+    const options = await optionNames(name)
+    t.ok(options.length > 5, `${name} has ${options.length} options`)
+    const words = new Set(page.match(/[\w-]+/g))
+    const isThere = (option: string) =>
+      [option, `-${option}`, `--${option}`].some((word) => words.has(word))
+    t.same(
+      options.filter((option) => !isThere(option)),
+      [],
+      name,
+    )
+  }
+})
+
 test('every source file is loaded by some test', (t) => {
   const reached = new Set<string>()
   const queue = SOURCES.filter((file) => file.endsWith('.test.ts'))
@@ -156,7 +222,8 @@ test('every source file is loaded by some test', (t) => {
       ...started.map((name) => `packages/${name}/src/main.ts`),
     )
   }
-  const lost = SOURCES.filter((file) => /\/src\//.test(file) && !reached.has(file))
+  const hasCode = (file: string) => /\/src\//.test(file) && !file.endsWith('/src/index.ts')
+  const lost = SOURCES.filter((file) => hasCode(file) && !reached.has(file))
   t.same(lost, [])
   t.end()
 })

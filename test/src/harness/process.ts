@@ -103,6 +103,14 @@ export function childrenOf(pid: number): number[] {
   return pids().filter((candidate) => statOf(candidate)?.parent === pid)
 }
 
+/** All processes below the given ones, as they are at this moment. */
+export function descendantsOf(ancestors: readonly number[]): number[] {
+  const table = pids().map((pid) => ({ pid, parent: statOf(pid)?.parent }))
+  const below = (pid: number): number[] =>
+    table.flatMap((entry) => (entry.parent === pid ? [entry.pid, ...below(entry.pid)] : []))
+  return ancestors.flatMap(below)
+}
+
 /** True while the process exists and is no zombie. */
 export function isAlive(pid: number): boolean {
   const stat = statOf(pid)

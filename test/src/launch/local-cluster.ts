@@ -1,8 +1,9 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { waitFor } from '../harness/deadline.ts'
+import { DeadlineError, waitFor } from '../harness/deadline.ts'
 import { startJanitor } from '../harness/janitor.ts'
+import { descendantsOf, isAlive, signal } from '../harness/process.ts'
 import type { Child } from './child.ts'
 import { machinesSeenBy, unitStates } from './fleet-api.ts'
 import { type LocalMachine, startKvd, startMachine } from './local-processes.ts'
@@ -19,6 +20,7 @@ export interface LocalOptions {
 const START_MS = 20_000
 const FLEETD_GRACE_MS = 10_000
 const KVD_GRACE_MS = 5000
+const UNITS_GRACE_MS = 10_000
 /** The store's client port, its old client port, its peer port; fleet's API of each machine. */
 const USUAL_PORTS = [2379, 4001, 2380, 49153, 49154, 49155]
 
@@ -94,13 +96,31 @@ export class LocalCluster {
 
   /** Stops the machines, which stop their units; then the store; then removes every file. */
   async close(): Promise<void> {
+    const units = descendantsOf(this.#machines.map(({ fleetd }) => fleetd.pid))
+    // Without the store a machine has nobody to take leave of, and would wait for it in vain.
+    if (this.#kvd?.isRunning !== true) this.kill()
     await Promise.all(this.#machines.map(({ fleetd }) => fleetd.stop(FLEETD_GRACE_MS)))
     await this.#kvd?.stop(KVD_GRACE_MS)
+    await untilEnded(units)
     await this.#clearUp()
   }
 
   /** Kills everything where it stands; files are removed by what `close` left to do. */
   kill(): void {
     for (const child of this.children) child.kill()
+  }
+}
+
+/** What fleetd started ends with it; what does not do so in time is killed. */
+async function untilEnded(processes: readonly number[]): Promise<void> {
+  const look = () => {
+    const left = processes.filter(isAlive)
+    return left.length === 0 ? { done: true } : { seen: left.join(' ') }
+  }
+  try {
+    await waitFor('units to end', look, { timeoutMs: UNITS_GRACE_MS, intervalMs: 20 })
+  } catch (error) {
+    if (!(error instanceof DeadlineError)) throw error
+    for (const pid of processes.filter(isAlive)) signal(pid, 'SIGKILL')
   }
 }

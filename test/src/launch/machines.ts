@@ -6,7 +6,7 @@ import { HOST_ADDRESS } from '../harness/network.ts'
 import { ROOT } from '../harness/paths.ts'
 import type { Machine } from '../harness/machine.ts'
 import { enterSandbox } from '../harness/sandbox.ts'
-import { installFlotilla } from '../harness/software.ts'
+import { installFlotilla, untilJoined } from '../harness/software.ts'
 import { elapsed, interruption, say } from './console.ts'
 import { RUN_KIND } from './exec.ts'
 
@@ -57,19 +57,6 @@ async function bringUp(cluster: Cluster): Promise<void> {
   say(`${UNIT} is running on ${where.name} after ${elapsed()}`)
   await show(where, `fleetctl status ${UNIT}`)
   describe(cluster, where)
-}
-
-async function untilJoined(cluster: Cluster): Promise<void> {
-  for (const machine of cluster.machines)
-    await waitFor(
-      `${machine.name} to see all machines`,
-      async () => {
-        const list = await machine.must(['fleetctl', 'list-machines', '--full', '--no-legend'])
-        const all = cluster.machines.every(({ machineID }) => list.includes(machineID))
-        return all ? { done: true } : { seen: list }
-      },
-      { timeoutMs: START_MS },
-    )
 }
 
 async function untilRunning(cluster: Cluster): Promise<Machine> {
