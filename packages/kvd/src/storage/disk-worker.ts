@@ -1,8 +1,10 @@
 import { join } from 'node:path'
-import { openSync, closeSync, fsyncSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import type Sqlite from 'better-sqlite3'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { HighWaterFile } from './high-water.ts'
 import { DamageError, LogDatabase } from './log-database.ts'
+import { rebuildDatabase, syncFile } from './rebuild.ts'
 import type { Batch, DiskFailureFields, DiskOptions, FromDisk, ToDisk } from './messages.ts'
 
 /**
@@ -157,12 +159,6 @@ function failureOf(error: unknown, file: string): DiskFailureFields {
   return { code: 'IO', message: `${file}: ${text}${code === '' ? '' : ` (${code})`}` }
 }
 
-function syncDirectory(directory: string): void {
-  const fd = openSync(directory, 'r')
-  fsyncSync(fd)
-  closeSync(fd)
-}
-
 async function main(port: MessagePort, options: DiskOptions): Promise<void> {
   const file = join(options.directory, 'kvd.db')
   const fail = (error: unknown): void => {
@@ -173,11 +169,15 @@ async function main(port: MessagePort, options: DiskOptions): Promise<void> {
   }
   process.on('uncaughtException', fail)
   try {
-    const { default: Sqlite } = await import('better-sqlite3')
-    const database = new LogDatabase(new Sqlite(file, { timeout: 0 }), file)
+    const { default: Database } = await import('better-sqlite3')
+    const open = (path: string): Sqlite.Database => new Database(path, { timeout: 0 })
+    const ioError = join(options.directory, 'io-error')
+    if (existsSync(ioError)) rebuildDatabase(open, file)
+    const database = new LogDatabase(open(file), file)
     const mark = new HighWaterFile(join(options.directory, 'hwm'))
-    syncDirectory(options.directory)
+    syncFile(options.directory)
     new DiskThread(port, options.directory, database, mark).start(options.source)
+    rmSync(ioError, { force: true })
   } catch (error) {
     fail(error)
   }
