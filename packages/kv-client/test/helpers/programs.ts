@@ -11,7 +11,9 @@ export interface Program {
   readonly command: readonly string[]
 }
 
-const KVD = fileURLToPath(new URL('../../../../kvd/bin/kvd.js', import.meta.url))
+/** `KVD` in the environment names another build. */
+const KVD =
+  process.env['KVD'] ?? fileURLToPath(new URL('../../../../kvd/bin/kvd.js', import.meta.url))
 
 /** The real etcd, where it is installed. */
 export function findEtcd(): Program | undefined {
