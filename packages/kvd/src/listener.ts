@@ -31,6 +31,7 @@ export class ClientListener {
   readonly #host: LeanHost
   readonly #timers: readonly NodeJS.Timeout[]
   #date = dateLine()
+  #toFlush: LeanConnection[] = []
 
   constructor(options: ClientListenerOptions) {
     this.#options = options
@@ -39,6 +40,7 @@ export class ClientListener {
       handOver: (socket, rest) => handOver(options.full, socket, rest),
       dateLine: () => this.#date,
       nowMs: () => Math.floor(performance.now()) + 1,
+      flushSoon: (connection) => this.#flushSoon(connection),
       closed: (connection) => this.#connections.delete(connection),
     }
     const clock = setInterval(() => {
@@ -63,6 +65,16 @@ export class ClientListener {
       return
     }
     this.#connections.add(new LeanConnection(socket, this.#host))
+  }
+
+  #flushSoon(connection: LeanConnection): void {
+    if (this.#toFlush.length === 0)
+      setImmediate(() => {
+        const connections = this.#toFlush
+        this.#toFlush = []
+        for (const waiting of connections) waiting.flush()
+      })
+    this.#toFlush.push(connection)
   }
 
   /** Ends connections whose request does not come to an end. */

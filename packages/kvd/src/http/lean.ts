@@ -16,6 +16,8 @@ export interface LeanHost {
   /** The Date header's line, refreshed twice a second. */
   dateLine(): string
   nowMs(): number
+  /** Calls `flush` when this turn of the event loop has read all that came in. */
+  flushSoon(connection: LeanConnection): void
   closed(connection: LeanConnection): void
 }
 
@@ -35,13 +37,13 @@ export class LeanConnection implements Responder {
   #output = ''
   #isAnswering = false
   #isReading = false
-  #isEnded = false
   #keepsAlive = true
   #isHead = false
   #stream: LeanStream | undefined
   #block = ''
   #headers: LeanHeaders | undefined = parseHeaders('')
   #isLatin1 = true
+  #isFlushing = false
   /** When the first byte of an unfinished request came; 0 when none is waiting. */
   waitingSince = 0
 
@@ -63,7 +65,7 @@ export class LeanConnection implements Responder {
   drain(): void {
     this.#keepsAlive = false
     this.#stream?.end()
-    if (this.isIdle) this.#socket.end()
+    if (this.isIdle) this.#finish()
   }
 
   destroy(): void {
@@ -78,10 +80,9 @@ export class LeanConnection implements Responder {
   }
 
   readonly #onEnd = (): void => {
-    this.#isEnded = true
     this.#keepsAlive = false
     if (this.#stream !== undefined) this.#socket.destroy()
-    else if (!this.#isAnswering) this.#socket.end()
+    else if (!this.#isAnswering) this.#finish()
   }
 
   readonly #onError = (): void => {
@@ -104,7 +105,7 @@ export class LeanConnection implements Responder {
     this.#isReading = true
     while (!this.#isAnswering && !this.#socket.writableNeedDrain && this.#takeRequest());
     this.#isReading = false
-    this.#flush()
+    this.#flushSoon()
     this.waitingSince =
       this.#isAnswering || this.#input === '' ? 0 : this.waitingSince || this.#host.nowMs()
   }
@@ -158,7 +159,7 @@ export class LeanConnection implements Responder {
   }
 
   #handOver(): void {
-    this.#flush()
+    this.flush()
     const rest = Buffer.from(this.#input, 'latin1')
     this.#input = ''
     for (const [event, listener] of [
@@ -190,7 +191,7 @@ export class LeanConnection implements Responder {
   stream(status: number, head: string): BodyStream {
     const connection = this.#keepsAlive ? '' : 'Connection: close\r\n'
     this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}Transfer-Encoding: chunked\r\n\r\n`
-    this.#flush()
+    this.flush()
     const stream = new LeanStream(this.#socket, () => {
       this.#stream = undefined
       this.#answered()
@@ -202,18 +203,34 @@ export class LeanConnection implements Responder {
   #answered(): void {
     this.#isAnswering = false
     if (!this.#keepsAlive) {
-      this.#flush()
-      this.#socket.end()
+      this.#finish()
       return
     }
     if (this.#isReading) return
-    this.#flush()
+    this.#flushSoon()
     if (this.#socket.isPaused()) this.#socket.resume()
     if (this.#input !== '') this.#read()
-    if (this.#isEnded && !this.#isAnswering) this.#socket.end()
   }
 
-  #flush(): void {
+  /** Closes our side behind everything that was answered. */
+  #finish(): void {
+    this.flush()
+    this.#socket.end()
+  }
+
+  /**
+   * Answers of one turn leave after all of its requests were read: a client that is woken by the
+   * first write would otherwise be asleep again before the next one, and waking it is what costs.
+   */
+  #flushSoon(): void {
+    if (this.#output === '' || this.#isFlushing) return
+    this.#isFlushing = true
+    this.#host.flushSoon(this)
+  }
+
+  /** Writes what is waiting. */
+  flush(): void {
+    this.#isFlushing = false
     if (this.#output === '') return
     const text = this.#output
     // One-byte text without UTF-8 in it is written as latin1, which is copied once less.
