@@ -79,20 +79,24 @@ export class AgentState {
 
   /** A unit here that `unit` replaces or that replaces it; two that replace each other are left in peace. */
   replaced(unit: PlacedUnit): string | undefined {
-    return this.#neighbours(unit).find((other) => replaces(unit, other) !== replaces(other, unit))
-      ?.name
+    return this.#neighbours(unit).find(
+      (other) => hasReplacesFor(unit, other) !== hasReplacesFor(other, unit),
+    )?.name
   }
 
   /** A unit here that has to leave because `unit` carries a `Replaces` for it. Global units cannot leave. */
   victim(unit: PlacedUnit): PlacedUnit | undefined {
     return this.#neighbours(unit).find(
-      (other) => !other.requirements.global && replaces(unit, other) && !replaces(other, unit),
+      (other) =>
+        !other.requirements.global && hasReplacesFor(unit, other) && !hasReplacesFor(other, unit),
     )
   }
 
   /** Whether a unit here would at once drive `unit` away again. */
   displaces(unit: PlacedUnit): boolean {
-    return this.#neighbours(unit).some((other) => replaces(other, unit) && !replaces(unit, other))
+    return this.#neighbours(unit).some(
+      (other) => hasReplacesFor(other, unit) && !hasReplacesFor(unit, other),
+    )
   }
 
   /** The tests of fleet agent/state.go in their order: machine ID, metadata, peers, conflicts, replaces. */
@@ -124,7 +128,7 @@ export function replaceReason(name: string): string {
   return `found replace with locally-scheduled Unit(${name})`
 }
 
-function replaces(unit: PlacedUnit, other: PlacedUnit): boolean {
+function hasReplacesFor(unit: PlacedUnit, other: PlacedUnit): boolean {
   return matchesAny(unit.requirements.replaces, other.name)
 }
 

@@ -20,23 +20,23 @@ const knownHosts = exported(await import(new URL('known-hosts.js', fleetctl).hre
 
 function exported(module: unknown): (name: string) => (...inputs: unknown[]) => unknown {
   return (name) => {
-    const member = member_(module, name)
+    const member = memberOf(module, name)
     if (typeof member !== 'function') throw new Error(`no function ${name}`)
     return (...inputs) => Reflect.apply(member, undefined, inputs)
   }
 }
 
-function member_(value: unknown, name: string): unknown {
+function memberOf(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null) return undefined
   return Object.entries(value).find(([key]) => key === name)?.[1]
 }
 
 const text = (value: unknown, name: string): string => {
-  const found = member_(value, name)
+  const found = memberOf(value, name)
   return typeof found === 'string' ? found : ''
 }
 const list = (value: unknown, name: string): unknown[] => {
-  const found: unknown = member_(value, name)
+  const found: unknown = memberOf(value, name)
   return Array.isArray(found) ? found : []
 }
 const entries = (value: unknown): [string, unknown][] =>
@@ -46,7 +46,7 @@ const textMap = (value: unknown): Map<string, string> =>
 const object = (map: ReadonlyMap<string, unknown>): unknown => Object.fromEntries(map)
 
 function machine(input: unknown): { id: string; metadata: Map<string, string> } {
-  return { id: text(input, 'id'), metadata: textMap(member_(input, 'metadata')) }
+  return { id: text(input, 'id'), metadata: textMap(memberOf(input, 'metadata')) }
 }
 
 function job(input: unknown): registry.Job {
@@ -63,7 +63,7 @@ function job(input: unknown): registry.Job {
 }
 
 function agentState(input: unknown): AgentState {
-  const agent = new AgentState(machine(member_(input, 'machine')))
+  const agent = new AgentState(machine(memberOf(input, 'machine')))
   for (const unit of list(input, 'units')) agent.add(job(unit))
   return agent
 }
@@ -77,7 +77,7 @@ function engineTasks(input: unknown): unknown {
 }
 
 function agentTasks(input: unknown): unknown {
-  const current = entries(member_(input, 'current')).map(([name, unit]): [string, CurrentUnit] => {
+  const current = entries(memberOf(input, 'current')).map(([name, unit]): [string, CurrentUnit] => {
     const state = text(unit, 'State')
     return [
       name,
@@ -124,13 +124,13 @@ function requirements(input: unknown): unknown {
 }
 
 function ableToRun(input: unknown): unknown {
-  const ability = agentState(input).ableToRun(job(member_(input, 'job')))
+  const ability = agentState(input).ableToRun(job(memberOf(input, 'job')))
   return { reason: '', ...ability, action: `job_action_${ability.action}` }
 }
 
 function machineObject(input: unknown): unknown {
-  const from = member_(input, 'machine')
-  const [metadata, capabilities] = [member_(from, 'metadata'), member_(from, 'capabilities')]
+  const from = memberOf(input, 'machine')
+  const [metadata, capabilities] = [memberOf(from, 'metadata'), memberOf(from, 'capabilities')]
   return registry.encodeMachine({
     id: text(from, 'id'),
     publicIP: text(from, 'ip'),
@@ -143,7 +143,7 @@ function machineObject(input: unknown): unknown {
 }
 
 function stateObject(input: unknown): unknown {
-  const state = member_(input, 'state')
+  const state = memberOf(input, 'state')
   return registry.encodeUnitState({
     loadState: text(state, 'load'),
     activeState: text(state, 'active'),
@@ -173,23 +173,23 @@ export const functions: ReadonlyMap<string, (input: unknown) => unknown> = new M
   [
     'hasMetadata',
     (input) => {
-      const wanted = entries(member_(input, 'required')).map(([key]): [string, string[]] => [
+      const wanted = entries(memberOf(input, 'required')).map(([key]): [string, string[]] => [
         key,
-        list(member_(input, 'required'), key).map(String),
+        list(memberOf(input, 'required'), key).map(String),
       ])
-      return registry.hasMetadata(machine(member_(input, 'machine')).metadata, new Map(wanted))
+      return registry.hasMetadata(machine(memberOf(input, 'machine')).metadata, new Map(wanted))
     },
   ],
   [
     'machineMatches',
     (input) =>
-      registry.matchesMachineID(machine(member_(input, 'machine')).id, text(input, 'value')),
+      registry.matchesMachineID(machine(memberOf(input, 'machine')).id, text(input, 'value')),
   ],
   ['ableToRun', ableToRun],
   [
     'replaced',
     (input) => {
-      const unit = agentState(input).replaced(job(member_(input, 'job')))
+      const unit = agentState(input).replaced(job(memberOf(input, 'job')))
       return { found: unit !== undefined, unit: unit ?? '' }
     },
   ],
@@ -201,13 +201,13 @@ export const functions: ReadonlyMap<string, (input: unknown) => unknown> = new M
       registry.currentState({
         heartbeat: text(input, 'heartbeat'),
         target: text(input, 'target'),
-        hasState: member_(input, 'hasState') === true,
+        hasState: memberOf(input, 'hasState') === true,
       }),
   ],
   [
     'mergeMetadata',
     (input) =>
-      object(registry.mergeMetadata(textMap(member_(input, 'a')), textMap(member_(input, 'b')))),
+      object(registry.mergeMetadata(textMap(memberOf(input, 'a')), textMap(memberOf(input, 'b')))),
   ],
   [
     'jobObject',
@@ -227,8 +227,8 @@ export const functions: ReadonlyMap<string, (input: unknown) => unknown> = new M
     'encodeToken',
     (input) =>
       registry.encodePageToken({
-        limit: Number(member_(input, 'limit')),
-        page: Number(member_(input, 'page')),
+        limit: Number(memberOf(input, 'limit')),
+        page: Number(memberOf(input, 'page')),
       }),
   ],
   ['decodeToken', (input) => registry.decodePageToken(text(input, 'token')) ?? { error: true }],

@@ -1,0 +1,89 @@
+/** Resolves after `ms`, or at once when the signal aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+  })
+}
+
+/** What a loop does and how it is told. */
+export interface LoopOptions {
+  readonly intervalMs: number
+  /** One round. A rejection goes to `onError` and the loop lives on. */
+  readonly pass: () => Promise<void>
+  readonly onError: (error: unknown) => void
+}
+
+/** Runs a pass now, at every interval, and soon after each trigger; never two at once. */
+export class Loop {
+  readonly #options: LoopOptions
+  #isTriggered = false
+  #wake: (() => void) | undefined
+
+  constructor(options: LoopOptions) {
+    this.#options = options
+  }
+
+  /** Asks for a pass; many triggers before it begins are one. */
+  trigger(): void {
+    this.#isTriggered = true
+    this.#wake?.()
+  }
+
+  /** Runs until the signal aborts; a pass that has begun is finished first. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#isTriggered = false
+      try {
+        await this.#options.pass()
+      } catch (error) {
+        this.#options.onError(error)
+        // A pass that fails at once must not spin on the triggers of others.
+        await pause(Math.min(this.#options.intervalMs, ERROR_PAUSE_MS), signal)
+      }
+      await this.#rest(signal)
+    }
+  }
+
+  async #rest(signal: AbortSignal): Promise<void> {
+    if (this.#isTriggered) return
+    const waking = new AbortController()
+    this.#wake = () => waking.abort()
+    await pause(this.#options.intervalMs, AbortSignal.any([signal, waking.signal]))
+    this.#wake = undefined
+  }
+}
+
+const ERROR_PAUSE_MS = 500
+
+/** Calls `work` for every item, at most `limit` at a time; rejects with the first error after all have ended. */
+export async function eachLimit<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = items.values()
+  const errors: unknown[] = []
+  const worker = async (): Promise<void> => {
+    for (const item of queue) {
+      try {
+        await work(item)
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker))
+  if (errors.length > 0) throw errors[0]
+}
+
+/** The text of an error for a log line. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,21 @@
+import { readFile } from 'node:fs/promises'
+import { createClient, type KvClient } from '@flotilla/kv-client'
+import type { StoreConfig } from './config.ts'
+
+/** A client for the store. Without certificate and key TLS is used without verification, as fleet 1.0 does. */
+export async function openStore(config: StoreConfig): Promise<KvClient> {
+  const { endpoints, username, password, requestTimeoutMs } = config
+  const [ca, cert, key] = await Promise.all(
+    [config.caFile, config.certFile, config.keyFile].map(readOptional),
+  )
+  return createClient({
+    endpoints,
+    requestTimeoutMs,
+    tls: { ca, cert, key, rejectUnauthorized: cert !== undefined && key !== undefined },
+    ...(username === '' ? {} : { username, password }),
+  })
+}
+
+async function readOptional(path: string): Promise<Buffer | undefined> {
+  return path === '' ? undefined : await readFile(path)
+}
