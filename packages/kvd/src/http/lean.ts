@@ -38,6 +38,7 @@ export class LeanConnection implements Responder {
   #isAnswering = false
   #isReading = false
   #keepsAlive = true
+  #isEnded = false
   #isHead = false
   #stream: LeanStream | undefined
   #block = ''
@@ -79,8 +80,9 @@ export class LeanConnection implements Responder {
     this.#read()
   }
 
+  /** The client sends no more: what it did send is answered all the same. */
   readonly #onEnd = (): void => {
-    this.#keepsAlive = false
+    this.#isEnded = true
     if (this.#stream !== undefined) this.#socket.destroy()
     else if (!this.#isAnswering) this.#finish()
   }
@@ -105,6 +107,10 @@ export class LeanConnection implements Responder {
     this.#isReading = true
     while (!this.#isAnswering && !this.#socket.writableNeedDrain && this.#takeRequest());
     this.#isReading = false
+    if (this.#isEnded && !this.#isAnswering) {
+      this.#finish()
+      return
+    }
     this.#flushSoon()
     this.waitingSince =
       this.#isAnswering || this.#input === '' ? 0 : this.waitingSince || this.#host.nowMs()
@@ -209,7 +215,7 @@ export class LeanConnection implements Responder {
     if (this.#isReading) return
     this.#flushSoon()
     if (this.#socket.isPaused()) this.#socket.resume()
-    if (this.#input !== '') this.#read()
+    if (this.#input !== '' || this.#isEnded) this.#read()
   }
 
   /** Closes our side behind everything that was answered. */
