@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Logger } from '@flotilla/daemon'
+import { AuthRules } from './auth/rules.ts'
 import {
   attributesCommand,
   bootstrapCommands,
@@ -9,9 +10,13 @@ import {
   type Identity,
 } from './cluster.ts'
 import type { Config } from './config.ts'
+import { AuthChanges } from './http/auth-changes.ts'
+import { AuthGate } from './http/auth-gate.ts'
+import { authRoutes } from './http/auth.ts'
 import type { HttpContext } from './http/context.ts'
 import { createFullServer } from './http/full.ts'
 import { Metrics } from './http/metrics.ts'
+import { Passwords } from './http/passwords.ts'
 import { Router } from './http/router.ts'
 import { WatchSockets } from './http/watch-socket.ts'
 import { ClientListener, RESERVED_FDS } from './listener.ts'
@@ -130,12 +135,14 @@ function openPorts(
   { store, replica, cluster, fdLimit }: Parts,
 ): { listen(): Promise<void>; close(): Promise<void> } {
   const metrics = new Metrics({ store, replica, openFiles: countOpenFiles, maxFiles: fdLimit })
+  const auth = openAuth(store, replica, logger)
   const context: HttpContext = {
     store,
     replica,
     cluster,
     nowMs: Date.now,
-    gate: () => undefined,
+    gate: () => (auth.rules.isEnabled ? auth.gate : undefined),
+    guardWatch: (watch) => auth.gate.guardWatch(watch),
     counters: metrics,
     startedAtMs: Date.now(),
     fdLimit,
@@ -144,7 +151,7 @@ function openPorts(
     watchBytesMax: WATCH_BYTES_MAX,
     headCache: { storeIndex: -1, raftIndex: -1, text: '' },
   }
-  const router = new Router(context, config.corsOrigins, new Map())
+  const router = new Router(context, config.corsOrigins, authRoutes({ context, ...auth }))
   const route = router.route.bind(router)
   const full = createFullServer(route)
   const sockets = new WatchSockets(context)
@@ -170,6 +177,26 @@ function openPorts(
       await replica.close()
     },
   }
+}
+
+/** Users, roles and who may do what; running watches end when their rights do. */
+function openAuth(
+  store: Store,
+  replica: Replica,
+  logger: Logger,
+): { rules: AuthRules; gate: AuthGate; changes: AuthChanges } {
+  const rules = new AuthRules({
+    peek: (key) => store.peek('auth', key),
+    peekNames: (key) => store.peekNames('auth', key),
+  })
+  const passwords = new Passwords((user) =>
+    logger.warn('auth: wrong password or unknown user', { user }),
+  )
+  const gate = new AuthGate({ rules, passwords, logger })
+  store.onAuthChange(() => gate.changed())
+  const nowMs = Date.now
+  const changes = new AuthChanges({ store, replica, rules, passwords, logger, nowMs })
+  return { rules, gate, changes }
 }
 
 /** Proposes a cut-off time whenever a node is due: nodes die by log entry, never by the clock. */

@@ -1,16 +1,28 @@
 import type { LogLevel } from '@flotilla/daemon'
+import type { Access } from '../auth/role.ts'
 import type { Store } from '../store/store.ts'
 import type { Replica } from '../replica.ts'
 import type { Cluster } from '../cluster.ts'
 import type { RawRequest } from './message.ts'
 
-/** Says whether a request to keys may go on. `recursive` is what it asked for. */
+/** `busy`: too many other passwords are being checked. */
+export type Verdict = 'allowed' | 'refused' | 'busy'
+
+/** Says whether a request may go on: at once when its credentials are known. */
 export interface Gate {
-  mayAccess(
-    request: RawRequest,
-    key: string,
-    access: { readonly write: boolean; readonly recursive: boolean },
-  ): boolean | Promise<boolean>
+  /** @param path the key, decoded, as it was sent: `/a/` is not `/a` */
+  mayAccess(request: RawRequest, path: string, access: Access): Verdict | Promise<Verdict>
+  /** Whether the user has the role `root`. */
+  mayAdminister(request: RawRequest): Verdict | Promise<Verdict>
+}
+
+/** A running watch that ends when it may no longer read. */
+export interface GuardedWatch {
+  /** What it was opened with. */
+  readonly request: RawRequest
+  readonly path: string
+  readonly recursive: boolean
+  end(): void
 }
 
 /** Counts of what clients asked for, by method; read by /metrics. */
@@ -28,6 +40,8 @@ export interface HttpContext {
   readonly nowMs: () => number
   /** Undefined while auth is off. */
   readonly gate: () => Gate | undefined
+  /** Ends a watch as soon as its rights are gone. Returns how to forget it. */
+  guardWatch(watch: GuardedWatch): () => void
   readonly counters: RequestCounters
   readonly startedAtMs: number
   /** Open files that the system allows this process. */

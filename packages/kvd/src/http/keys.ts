@@ -1,6 +1,7 @@
 import { isRefusal, refusal, refusalJson, statusOf, type Refusal } from '../store/errors.ts'
 import type { Command } from '../store/command.ts'
-import type { HttpContext } from './context.ts'
+import type { Gate, HttpContext, Verdict } from './context.ts'
+import { unescape } from './escape.ts'
 import { parseKeysRequest, type KeysRequest } from './keys-request.ts'
 import { allowMethods, JSON_TYPE, type RawRequest, type Responder } from './message.ts'
 import { openWatch } from './watch.ts'
@@ -25,7 +26,7 @@ export function handleKeys(
   }
   const gate = context.gate()
   if (gate === undefined) serve(call, parsed)
-  else void serveGuarded(call, parsed, gate)
+  else serveGuarded(call, parsed, gate)
 }
 
 interface Call {
@@ -42,18 +43,29 @@ function countedMethod(request: RawRequest): string {
   return request.query.includes('quorum=true') ? 'QGET' : 'GET'
 }
 
-async function serveGuarded(
+function serveGuarded(
   call: Call,
   parsed: Exclude<KeysRequest, { type: 'refused' }>,
-  gate: NonNullable<ReturnType<HttpContext['gate']>>,
-): Promise<void> {
+  gate: Gate,
+): void {
   const isWrite = parsed.type === 'write'
   const access = {
     write: isWrite,
     recursive: isWrite ? parsed.command.recursive : parsed.recursive,
   }
-  if (await gate.mayAccess(call.request, call.key, access)) serve(call, parsed)
-  else refuse(call, refusal(110, 'Insufficient credentials', 0))
+  const decide = (verdict: Verdict): void => {
+    if (verdict === 'allowed') serve(call, parsed)
+    else if (verdict === 'refused') refuse(call, refusal(110, 'Insufficient credentials', 0))
+    else refuse(call, refusal(300, 'etcdserver: too many requests', 0))
+  }
+  const verdict = gate.mayAccess(call.request, sentPath(call.request), access)
+  if (typeof verdict === 'string') decide(verdict)
+  else void verdict.then(decide)
+}
+
+/** The key as it was sent, with the final slash that it may have; empty for the bare prefix. */
+function sentPath(request: RawRequest): string {
+  return unescape(request.path, false).slice('/v2/keys'.length)
 }
 
 function serve(call: Call, parsed: Exclude<KeysRequest, { type: 'refused' }>): void {
@@ -89,7 +101,8 @@ function read(call: Call, recursive: boolean, sorted: boolean): void {
 
 function watch(call: Call, wanted: Extract<KeysRequest, { type: 'watch' }>): void {
   const { context, responder } = call
-  const problem = openWatch(context, { ...wanted, key: call.key }, () =>
+  const { request, key } = call
+  const problem = openWatch(context, { ...wanted, key, request, path: sentPath(request) }, () =>
     responder.stream(200, successHead(context, context.store.index)),
   )
   if (problem !== undefined) refuse(call, problem)

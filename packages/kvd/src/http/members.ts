@@ -3,6 +3,7 @@ import { isRefusal } from '../store/errors.ts'
 import type { HttpContext } from './context.ts'
 import { allowMethods, JSON_TYPE, plainError, type RawRequest, type Responder } from './message.ts'
 import { peerUrlProblem } from './peer-urls.ts'
+import { requireRoot } from './require-root.ts'
 
 const METHODS = ['GET', 'POST', 'DELETE', 'PUT'] as const
 
@@ -24,8 +25,13 @@ export function handleMembers(
   responder: Responder,
 ): void {
   if (!allowMethods(request, responder, METHODS)) return
-  const { head } = context.cluster
   const id = path.slice('/v2/members'.length).replace(/^\//, '')
+  const gate = request.method === 'GET' ? undefined : context.gate()
+  requireRoot(gate, { request, responder }, () => serve(context, request, id, responder))
+}
+
+function serve(context: HttpContext, request: RawRequest, id: string, responder: Responder): void {
+  const { head } = context.cluster
   const isChange = request.method === 'DELETE' || request.method === 'PUT'
   if (isChange && id === '') {
     plainError(responder, 405, 'Method Not Allowed', head)

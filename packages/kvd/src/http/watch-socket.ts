@@ -4,7 +4,7 @@ import { WebSocketServer, type WebSocket } from 'ws'
 import { messageOf, refusal, type Refusal } from '../store/errors.ts'
 import type { StoreEvent } from '../store/event.ts'
 import type { Watcher } from '../store/watcher-hub.ts'
-import type { HttpContext } from './context.ts'
+import type { HttpContext, Verdict } from './context.ts'
 import { cleanKey } from './escape.ts'
 import type { RawRequest } from './message.ts'
 import { parseWatchMessage, type WatchMessage } from './watch-message.ts'
@@ -16,11 +16,23 @@ const FRAME_BYTES_MAX = 1 << 20
 const WATCHES_MAX = 10_000
 const PROGRESS_MS = 10_000
 
+/** What a client asks for, as far as it is checked. */
+interface WatchWanted {
+  readonly id: number
+  readonly key: string
+  /** The key as it was sent, with the final slash that it may have: what rights are about. */
+  readonly path: string
+  readonly recursive: boolean
+  readonly after: number | undefined
+}
+
 /** One watch of a connection. */
 interface OpenWatch {
   readonly watcher: Watcher
   /** Everything that matches up to here was sent. */
   sentIndex: number
+  /** Ends the guard over its rights. */
+  unguard: () => void
 }
 
 /**
@@ -80,6 +92,8 @@ class WatchConnection {
   readonly #socket: WebSocket
   readonly #request: RawRequest
   readonly #watches = new Map<number, OpenWatch>()
+  /** Watches that wait for their credentials to be checked. */
+  readonly #unchecked = new Map<number, WatchWanted>()
 
   constructor(context: HttpContext, socket: WebSocket, request: IncomingMessage) {
     this.#context = context
@@ -110,9 +124,10 @@ class WatchConnection {
   #take(message: WatchMessage): void {
     switch (message.op) {
       case 'watch':
-        void this.#watch(message)
+        this.#watch(message)
         break
       case 'cancel':
+        this.#unchecked.delete(message.id)
         this.#remove(message.id)
         this.#send({ id: message.id, type: 'cancelled' })
         break
@@ -122,24 +137,47 @@ class WatchConnection {
     }
   }
 
-  async #watch(message: Extract<WatchMessage, { op: 'watch' }>): Promise<void> {
-    const { id, recursive } = message
-    const key = cleanKey(message.key)
-    const gate = this.#context.gate()
-    if (gate !== undefined) {
-      const access = { write: false, recursive }
-      if (!(await gate.mayAccess(this.#request, key, access))) {
-        this.#refuse(id, refusal(110, 'Insufficient credentials', 0))
-        return
-      }
-    }
-    if (this.#watches.has(id)) this.#refuse(id, refusal(209, `watch ${id} is open already`, 0))
-    else if (this.#watches.size >= WATCHES_MAX)
+  #watch(message: Extract<WatchMessage, { op: 'watch' }>): void {
+    const { id, recursive, after } = message
+    const count = this.#watches.size + this.#unchecked.size
+    if (this.#watches.has(id) || this.#unchecked.has(id))
+      this.#refuse(id, refusal(209, `watch ${id} is open already`, 0))
+    else if (count >= WATCHES_MAX)
       this.#refuse(id, refusal(209, `more than ${WATCHES_MAX} watches on one connection`, 0))
-    else this.#start(id, key, recursive, message.after)
+    else {
+      const key = cleanKey(message.key)
+      const path = key !== '/' && message.key.endsWith('/') ? `${key}/` : key
+      this.#check({ id, key, path, recursive, after })
+    }
   }
 
-  #start(id: number, key: string, recursive: boolean, after: number | undefined): void {
+  #check(wanted: WatchWanted): void {
+    const gate = this.#context.gate()
+    const access = { write: false, recursive: wanted.recursive }
+    const verdict = gate?.mayAccess(this.#request, wanted.path, access) ?? 'allowed'
+    if (typeof verdict === 'string') {
+      this.#decide(wanted, verdict)
+      return
+    }
+    this.#unchecked.set(wanted.id, wanted)
+    void this.#decideLate(wanted, verdict)
+  }
+
+  async #decideLate(wanted: WatchWanted, verdict: Promise<Verdict>): Promise<void> {
+    const late = await verdict
+    // Unless it was cancelled meanwhile, or the client is gone.
+    if (this.#unchecked.get(wanted.id) === wanted) this.#decide(wanted, late)
+  }
+
+  #decide(wanted: WatchWanted, verdict: Verdict): void {
+    this.#unchecked.delete(wanted.id)
+    if (verdict === 'allowed') this.#start(wanted)
+    else if (verdict === 'refused')
+      this.#refuse(wanted.id, refusal(110, 'Insufficient credentials', 0))
+    else this.#refuse(wanted.id, refusal(300, 'etcdserver: too many requests', 0))
+  }
+
+  #start({ id, key, path, recursive, after }: WatchWanted): void {
     const { store } = this.#context
     const from = (after ?? store.index) + 1
     const gap = from > store.index ? undefined : store.history.check(from, store.index)
@@ -153,6 +191,15 @@ class WatchConnection {
     this.#send({ id, type: 'started', index: store.index, oldest })
     const watch: OpenWatch = {
       sentIndex: from - 1,
+      unguard: this.#context.guardWatch({
+        request: this.#request,
+        path,
+        recursive,
+        end: () => {
+          this.#remove(id)
+          this.#refuse(id, refusal(110, 'Insufficient credentials', 0))
+        },
+      }),
       watcher: {
         key,
         recursive,
@@ -191,9 +238,11 @@ class WatchConnection {
     if (watch === undefined) return
     this.#watches.delete(id)
     this.#context.store.watchers.remove(watch.watcher)
+    watch.unguard()
   }
 
   #removeAll(): void {
+    this.#unchecked.clear()
     for (const id of this.#watches.keys()) this.#remove(id)
   }
 }

@@ -2,9 +2,12 @@ import type { Refusal } from '../store/errors.ts'
 import type { StoreEvent } from '../store/event.ts'
 import type { Watcher } from '../store/watcher-hub.ts'
 import type { HttpContext } from './context.ts'
-import type { BodyStream } from './message.ts'
+import type { BodyStream, RawRequest } from './message.ts'
 
 export interface WatchRequest {
+  readonly request: RawRequest
+  /** The key as it was sent: what rights are about. */
+  readonly path: string
   readonly key: string
   readonly recursive: boolean
   readonly stream: boolean
@@ -54,7 +57,12 @@ function follow(context: HttpContext, wanted: WatchRequest, body: BodyStream): v
     },
   }
   store.watchers.add(watcher)
-  body.onClose(() => store.watchers.remove(watcher))
+  const { request, path, recursive } = wanted
+  const unguard = context.guardWatch({ request, path, recursive, end: () => body.end() })
+  body.onClose(() => {
+    store.watchers.remove(watcher)
+    unguard()
+  })
 }
 
 function lineOf(event: StoreEvent): string {

@@ -54,6 +54,7 @@ export class Store {
   readonly #tree = new Tree()
   #index = 0
   #stats = createStats()
+  #onAuthChange: () => void = () => undefined
 
   constructor(options: { readonly historySize: number }) {
     this.history = new EventHistory(options.historySize)
@@ -119,6 +120,11 @@ export class Store {
   peekNames(space: Space, key: string): readonly string[] {
     const node = this.#tree.find(space, key, this.#index)
     return isRefusal(node) ? [] : [...(node.children?.keys() ?? [])]
+  }
+
+  /** Tells `listener` of every change of users, roles or the switch, before the next command. */
+  onAuthChange(listener: () => void): void {
+    this.#onAuthChange = listener
   }
 
   statsJson(): string {
@@ -322,6 +328,7 @@ export class Store {
 
   #publish(event: StoreEvent): void {
     this.history.add(event)
+    if (event.space === 'auth') this.#onAuthChange()
     if (!event.refresh && event.space === 'keys') this.watchers.notify(event)
   }
 
@@ -376,6 +383,7 @@ export class Store {
     for (const event of events) this.history.add(event)
     this.#index = state.index
     this.#stats = { ...createStats(), ...state.stats }
+    this.#onAuthChange()
   }
 }
 
