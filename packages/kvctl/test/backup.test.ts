@@ -65,9 +65,22 @@ test('a log reads back, without a last record that is not whole', (t) => {
   const torn = Buffer.from(segment)
   torn.fill(0, torn.length - 4)
   t.strictSame(readRecords([Buffer.concat([torn, Buffer.alloc(64)])]), records.slice(0, -1))
-  const damaged = Buffer.from(segment)
-  damaged[40] = (damaged[40] ?? 0) ^ 1
-  t.throws(() => readRecords([damaged]), { message: 'walpb: crc mismatch' })
+  const follows = chained(records, entries(4))
+  t.strictSame(readRecords([segment, follows]), [...records, ...entries(4)])
+  t.throws(() => readRecords([segment.subarray(0, -1), follows]), {
+    message: 'walpb: crc mismatch',
+  })
+  for (let at = 8; at < segment.length - 30; at++) {
+    const damaged = Buffer.from(segment)
+    damaged[at] = (damaged[at] ?? 0) ^ 0x55
+    let read: unknown
+    try {
+      read = readRecords([damaged, follows])
+    } catch (error) {
+      read = error
+    }
+    t.match(read, { message: 'walpb: crc mismatch' }, `byte ${at}`)
+  }
   t.end()
 })
 

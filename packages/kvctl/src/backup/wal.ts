@@ -6,8 +6,13 @@ import { bytesField, decodeFields, encodeFields, numberField } from './protobuf.
 // data of all records; the first record of a segment repeats it. etcd 3 pads frames to 8 bytes and says
 // so in the topmost byte of the length, and fills segments with zeros to their full size.
 
+/** The length in front of a record. */
+const HEAD_BYTES = 8
+
 /** The kinds of records. */
 export const RECORD = { metadata: 1, entry: 2, state: 3, crc: 4, snapshot: 5 } as const
+
+const TYPES: ReadonlySet<number> = new Set(Object.values(RECORD))
 
 export interface WalRecord {
   readonly type: number
@@ -22,50 +27,64 @@ export interface Place {
 
 /**
  * The records of consecutive segments. A last record that is not whole (the server is writing it)
- * is left out. Throws when a checksum is wrong anywhere else.
+ * is left out. Throws when there is damage anywhere else.
  */
 export function readRecords(segments: readonly Buffer[]): WalRecord[] {
   const records: WalRecord[] = []
   let crc = 0
   for (const [n, segment] of segments.entries()) {
-    const isLast = n === segments.length - 1
-    for (let at = 0; ;) {
-      const frame = readFrame(segment, at)
-      if (frame === undefined) break
-      const { type, stored, data } = frame.record
-      const expected = type === RECORD.crc ? crc : crc32c(data, crc)
-      // A new reader knows no crc before the first record, which tells it.
-      const isGood = stored === expected || (type === RECORD.crc && crc === 0)
-      if (!isGood && isLast && isBlank(segment.subarray(frame.end))) break
-      if (!isGood) throw new Error('walpb: crc mismatch')
-      crc = stored
-      if (type !== RECORD.crc) records.push({ type, data })
-      at = frame.end
+    let at = 0
+    for (let end = frameEnd(segment, at); end !== undefined; end = frameEnd(segment, at)) {
+      const record = readRecord(segment.subarray(at, end), crc)
+      if (record === undefined) break
+      crc = record.crc
+      if (record.type !== RECORD.crc) records.push({ type: record.type, data: record.data })
+      at = end
     }
+    const isLast = n === segments.length - 1
+    if (!isRest(segment.subarray(at), isLast)) throw new Error('walpb: crc mismatch')
   }
   return records
 }
 
-interface Frame {
-  readonly record: { readonly type: number; readonly stored: number; readonly data: Buffer }
-  readonly end: number
+/** Where the frame at `at` ends; undefined when no whole frame is left. */
+function frameEnd(segment: Buffer, at: number): number | undefined {
+  if (at + HEAD_BYTES > segment.length) return undefined
+  const head = readHead(segment, at)
+  if (head === undefined || head.size === 0) return undefined
+  const end = at + HEAD_BYTES + head.size + head.padding
+  return end > segment.length ? undefined : end
 }
 
-function readFrame(segment: Buffer, at: number): Frame | undefined {
-  if (at + 8 > segment.length) return undefined
-  const top = segment[at + 7] ?? 0
-  const size = segment.readUIntLE(at, 6)
-  const padding = top & 0x80 ? top & 7 : 0
-  const end = at + 8 + size + padding
-  if (size === 0 || end > segment.length) return undefined
+/** 48 bits of length; the topmost byte is 0, or 0x80 and the number of bytes of padding. */
+function readHead(segment: Buffer, at: number): { size: number; padding: number } | undefined {
+  const top = segment.readUInt16LE(at + 6)
+  if ((top & ~0x8700) !== 0 || (top !== 0 && top < 0x8000)) return undefined
+  return { size: segment.readUIntLE(at, 6), padding: (top >> 8) & 7 }
+}
+
+/** The record of a frame that goes on from `before`; undefined when it is damaged. */
+function readRecord(frame: Buffer, before: number): (WalRecord & { crc: number }) | undefined {
+  const size = readHead(frame, 0)?.size ?? 0
   try {
-    const fields = decodeFields(segment.subarray(at + 8, at + 8 + size))
+    const fields = decodeFields(frame.subarray(HEAD_BYTES, HEAD_BYTES + size))
     const type = Number(numberField(fields, 1))
-    const stored = Number(numberField(fields, 2))
-    return { record: { type, stored, data: bytesField(fields, 3) }, end }
+    const crc = Number(numberField(fields, 2))
+    const data = bytesField(fields, 3)
+    // A new reader knows no crc before the first record, which tells it.
+    const isGood =
+      type === RECORD.crc ? before === 0 || crc === before : crc === crc32c(data, before)
+    return isGood && TYPES.has(type) ? { type, data, crc } : undefined
   } catch {
     return undefined
   }
+}
+
+/** What may follow the last whole record: zeros; in the last segment after a frame that is being written. */
+function isRest(rest: Buffer, isLast: boolean): boolean {
+  if (isBlank(rest)) return true
+  const end = frameEnd(rest, 0)
+  return isLast && (end === undefined || isBlank(rest.subarray(end)))
 }
 
 function isBlank(bytes: Buffer): boolean {
