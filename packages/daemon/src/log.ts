@@ -1,3 +1,5 @@
+import { fstatSync } from 'node:fs'
+
 /** Levels, gravest first, with the journal's priorities (sd-daemon). */
 const PRIORITY = { error: 3, warn: 4, info: 6, debug: 7 } as const
 
@@ -22,7 +24,10 @@ export interface LineContext {
   readonly now: Date
 }
 
-/** One event, one line. A line break in a value is written as an escape, so the line stays one. */
+/**
+ * One event, one line. Control characters are written as escapes, in the message as in the values:
+ * what a stranger sends can neither begin a line of its own nor move a terminal's cursor.
+ */
 export function formatLine(
   level: LogLevel,
   message: string,
@@ -36,15 +41,21 @@ export function formatLine(
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => ` ${name}=${fieldText(String(value))}`)
     .join('')
-  return `${head}${oneLine(message)}${tail}\n`
+  return `${head}${escapeControls(message)}${tail}\n`
 }
 
 function fieldText(text: string): string {
-  return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : JSON.stringify(text)
+  return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : escapeControls(JSON.stringify(text))
 }
 
-function oneLine(text: string): string {
-  return text.replaceAll('\n', '\\n').replaceAll('\r', '\\r')
+const ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
+
+/** JSON leaves U+007F to U+009F as they are, and a message is no JSON at all. */
+function escapeControls(text: string): string {
+  return text.replace(
+    /\p{Cc}/gu,
+    (sign) => ESCAPES[sign] ?? `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** Where lines go. `writableLength` lets the logger drop instead of filling memory. */
@@ -89,7 +100,16 @@ export function createLogger(options: LoggerOptions): Logger {
   }
 }
 
-/** True when systemd says that stderr is the journal's stream (sd-daemon, JOURNAL_STREAM). */
-export function isJournal(env: Readonly<Record<string, string | undefined>>): boolean {
-  return (env['JOURNAL_STREAM'] ?? '') !== ''
+/**
+ * True when systemd says that stderr is the journal's stream (sd-daemon, JOURNAL_STREAM). The
+ * variable is inherited by whoever a service starts, so its file is compared with stderr's.
+ */
+export function isJournal(
+  env: Readonly<Record<string, string | undefined>>,
+  stderr: () => { readonly dev: number; readonly ino: number } = () => fstatSync(2),
+): boolean {
+  const named = env['JOURNAL_STREAM'] ?? ''
+  if (named === '') return false
+  const { dev, ino } = stderr()
+  return named === `${dev}:${ino}`
 }

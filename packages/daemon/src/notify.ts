@@ -13,7 +13,7 @@ export async function notify(
 ): Promise<string | undefined> {
   if ((env['NOTIFY_SOCKET'] ?? '') === '') return undefined
   return await new Promise((resolve) => {
-    execFile('systemd-notify', [...states], { timeout: 5_000 }, (error) => {
+    execFile('systemd-notify', [...states], { timeout: 5_000, env: { ...env } }, (error) => {
       resolve(error === null ? undefined : `systemd-notify: ${error.message}`)
     })
   })
