@@ -35,25 +35,26 @@ const logBytesMax = 64 << 10
 /** Our own store, as built. */
 export async function kvdProgram(): Promise<Program> {
   const path = program('kvd')
-  const line = await firstLine(process.execPath, [path, '--version'])
-  const version = /\d+\.\d+\.\d+\S*/.exec(line ?? '')?.[0] ?? 'unknown'
+  const text = await outputOf(process.execPath, [path, '--version'])
+  // The first line has the version of etcd whose API it is.
+  const version = /kvd (\d\S*)/.exec(text ?? '')?.[1] ?? 'unknown'
   return { name: 'kvd', version, command: process.execPath, options: [path] }
 }
 
 /** The machine's etcd, or why it cannot be compared with. Its v2 API is a flag since 3.0 and gone since 3.6. */
 export async function etcdProgram(): Promise<Program | { readonly missing: string }> {
-  const line = await firstLine('etcd', ['--version'])
-  if (line === undefined) return { missing: 'there is no etcd on this machine' }
-  const [version = '', major = '', minor = ''] = /(\d+)\.(\d+)\.\d+/.exec(line) ?? []
+  const text = await outputOf('etcd', ['--version'])
+  if (text === undefined) return { missing: 'there is no etcd on this machine' }
+  const [version = '', major = '', minor = ''] = /(\d+)\.(\d+)\.\d+/.exec(text) ?? []
   if (Number(major) > 3 || (major === '3' && Number(minor) >= 6))
     return { missing: `etcd ${version} has no v2 API` }
   const options = major === '3' ? ['--enable-v2'] : []
   return { name: 'etcd', version, command: 'etcd', options }
 }
 
-async function firstLine(command: string, args: readonly string[]): Promise<string | undefined> {
+async function outputOf(command: string, args: readonly string[]): Promise<string | undefined> {
   return promisify(execFile)(command, [...args]).then(
-    ({ stdout }) => stdout.split('\n')[0],
+    ({ stdout }) => stdout,
     () => undefined,
   )
 }

@@ -83,35 +83,31 @@ export async function spawnStore(options: LaunchOptions): Promise<StoreProcess> 
  * @throws Error with the store's log when it ends or stays silent
  */
 export async function launch(options: LaunchOptions): Promise<StoreProcess> {
+  const result = await tryLaunch(options)
+  if ('store' in result) return result.store
+  const { code, signal, stderr } = result.exit
+  throw new Error(`the store did not start (${code ?? signal}):\n${stderr}`)
+}
+
+/** Starts the store and waits until it serves quorum reads, or until it has ended; silence ends it too. */
+export async function tryLaunch(
+  options: LaunchOptions,
+): Promise<{ readonly store: StoreProcess } | { readonly exit: Exit }> {
   const store = await spawnStore(options)
   const deadline = performance.now() + readyTimeoutMs
   while (isRunning(store.pid) && performance.now() < deadline) {
     const answer = await fetch(`${store.url}/v2/keys/?quorum=true`).catch(() => undefined)
     await answer?.arrayBuffer()
-    if (answer?.ok) return store
+    if (answer?.ok) return { store }
     await delay(5)
   }
-  const exit = await store.kill('SIGKILL')
-  throw new Error(`the store did not start (${exit.code ?? exit.signal}):\n${exit.stderr}`)
+  return { exit: await store.kill('SIGKILL') }
 }
 
 /** False once the process has ended: a child that nobody has waited for yet is a zombie. */
 function isRunning(pid: number): boolean {
   const stat = existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/stat`, 'latin1') : ''
   return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z'
-}
-
-/** Starts a store that is expected to refuse, and gives how it ended. */
-export async function launchToFail(options: LaunchOptions): Promise<Exit> {
-  const store = await spawnStore(options)
-  const late = new AbortController()
-  const timeout = delay(readyTimeoutMs, undefined, { signal: late.signal }).then(
-    () => store.kill('SIGKILL'),
-    () => store.exited,
-  )
-  const exit = await Promise.race([store.exited, timeout])
-  late.abort()
-  return exit
 }
 
 function addressFlags(dir: string, ports: Ports): string[] {

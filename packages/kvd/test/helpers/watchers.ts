@@ -28,18 +28,23 @@ export interface ClientOptions {
   readonly port: number
   readonly random: Random
   readonly onBreak: () => void
+  /** Ends the client before its time. */
+  readonly signal: AbortSignal
 }
 
 const patienceMsMax = 30
 const messagesMax = 40
 const retryMs = 5
 
-function isAtEnd(watch: Watch): boolean {
+/** True once a watch has its last event. */
+export function isAtEnd(watch: Watch): boolean {
   const last = watch.received.at(-1)
   return last !== undefined && last.node.key === endKey(watch) && last.node.value === 'end'
 }
 
 function note(watch: Watch, event: WireEvent): void {
+  // Other watches on the connection go on, and keys go on expiring.
+  if (isAtEnd(watch)) return
   watch.received.push(event)
   watch.after = event.node.modifiedIndex
 }
@@ -48,7 +53,7 @@ function note(watch: Watch, event: WireEvent): void {
 export async function followByPolls(watch: Watch, options: ClientOptions): Promise<void> {
   const { port, random, onBreak } = options
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  while (!isAtEnd(watch)) {
+  while (!isAtEnd(watch) && !options.signal.aborted) {
     const query = `wait=true&recursive=${watch.recursive}&waitIndex=${watch.after + 1}`
     const path = `/v2/keys${watch.key}?${query}`
     const breaks = random.chance(0.3)
@@ -70,7 +75,7 @@ export async function followByWebSocket(
   watches: readonly Watch[],
   options: ClientOptions,
 ): Promise<void> {
-  while (!watches.every(isAtEnd)) {
+  while (!watches.every(isAtEnd) && !options.signal.aborted) {
     await new Connection(
       watches.filter((watch) => !isAtEnd(watch)),
       options,
@@ -84,6 +89,7 @@ class Connection {
   readonly ended: Promise<void>
   readonly #socket: WebSocket
   readonly #open = new Map<number, Watch>()
+  readonly #cancelled = new Set<number>()
   readonly #options: ClientOptions
   #messagesLeft: number
   #nextId = 1
@@ -154,8 +160,10 @@ class Connection {
     this.#messagesLeft -= 1
     if ([...this.#open.values()].every(isAtEnd)) this.#socket.close()
     else if (this.#messagesLeft <= 0) this.#break()
-    else if (this.#options.random.chance(0.05))
+    else if (this.#options.random.chance(0.05) && !this.#cancelled.has(id)) {
+      this.#cancelled.add(id)
       this.#socket.send(JSON.stringify({ op: 'cancel', id }))
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
 
 /** One HTTP answer as it stood on the wire. */
 export interface WireAnswer {
@@ -71,13 +72,20 @@ export class Wire {
     while (sent < total && !this.isEnded) {
       await this.send(bytes)
       sent += bytes.length
+      // Writes that the kernel takes at once never reach the loop, where the end would be noticed.
+      await turn()
     }
     return sent
   }
 
-  /** Writes without waiting; false when the store does not keep up. */
-  push(bytes: string): boolean {
-    return this.#socket.write(bytes, 'latin1')
+  /** Writes without waiting. */
+  push(bytes: string): void {
+    this.#socket.write(bytes, 'latin1')
+  }
+
+  /** Bytes that the kernel has not taken yet, because the store does not read. */
+  get backlog(): number {
+    return this.#socket.writableLength
   }
 
   /** Ends our side only. */
