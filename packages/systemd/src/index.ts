@@ -1,3 +1,5 @@
+export { createSystemdManager } from './dbus/manager.ts'
+export type { SystemdManagerOptions } from './dbus/manager.ts'
 export { systemClock } from './embedded/clock.ts'
 export type { Clock } from './embedded/clock.ts'
 export { createEmbeddedManager } from './embedded/manager.ts'

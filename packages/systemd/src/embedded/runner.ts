@@ -175,7 +175,7 @@ export class Runner {
           this.#persist()
           break
         case 'spawn':
-          this.#inbox.unshift(...this.#spawn(action))
+          this.#inbox.unshift(this.#spawn(action))
           break
         case 'kill':
           this.#inbox.unshift({ type: 'killed', isWaiting: this.#kill(action) })
@@ -211,7 +211,7 @@ export class Runner {
 
   // Processes
 
-  #spawn({ role, phase, index }: Spawn): Input[] {
+  #spawn({ role, phase, index }: Spawn): Input {
     const command = this.service.commands[phase][index]
     assert(command !== undefined)
     const { account, environment } = this.#context
@@ -222,12 +222,12 @@ export class Runner {
     } catch (error) {
       const reason = errorText(error)
       this.log(4, `${this.service.name}: Failed to load environment files: ${reason}`)
-      return [{ type: 'spawn-failed', reason }]
+      return { type: 'spawn-failed', reason }
     }
     const launch = prepareLaunch(this.service, command, all)
-    if (!('step' in launch)) return [this.#launch(role, command, launch)]
+    if (!('step' in launch)) return this.#launch(role, command, launch)
     setImmediate(() => this.#launchFailed(role, command, launch))
-    return [{ type: 'spawned', pid: 0, hasExeced: false }]
+    return { type: 'spawned', pid: 0, hasExeced: false }
   }
 
   #launch(role: Role, command: Command, launch: Launch): Input {
@@ -263,7 +263,7 @@ export class Runner {
     command: Command,
     { status, step, reason, detail }: LaunchFailure,
   ): void {
-    if (this.#isClosed) return
+    if (this.#isClosed || alive(this.state, role)?.pid !== 0) return
     const identifier = `(${basename(command.path)})`
     const { name } = this.service
     const lines = [detail, `Failed at step ${step} spawning ${command.path}: ${reason}`]
