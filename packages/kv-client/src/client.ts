@@ -1,20 +1,16 @@
 import { setMaxListeners } from 'node:events'
 import { createAdmin, createMembers } from './admin.ts'
 import { basicAuth, Cluster, parseEndpoint } from './cluster.ts'
-import { ClusterError, errorCode } from './errors.ts'
-import { asError, createConnections } from './http.ts'
+import { ClusterError } from './errors.ts'
+import { createConnections } from './http.ts'
 import type { Connections } from './http.ts'
 import { createKeysApi } from './keys-api.ts'
 import type { CallOptions, ClientOptions, KvClient, WatchOptions } from './types.ts'
-import { pollSession } from './watch/poll.ts'
-import { WatchSockets } from './watch/sockets.ts'
-import { watch } from './watch/watch.ts'
-import type { WatchDeps } from './watch/watch.ts'
+import type { Watcher, WatcherOptions } from './watch/watcher.ts'
 import { parseJson, record } from './wire.ts'
 
 const BACKOFF = { minMs: 100, maxMs: 10_000 }
 const RENEW_MS = 15_000
-const GRACE_MAX_MS = 2000
 const PING_MS = 10_000
 
 /**
@@ -41,92 +37,47 @@ export function createClient(options: ClientOptions): KvClient {
     random,
   })
   const sync = async (call?: CallOptions): Promise<void> => syncEndpoints(cluster, call)
-  const caller = options.sync === true ? syncFirst(cluster, sync) : cluster
-  const keys = createKeysApi(caller)
-  const sockets = new WatchSockets(cluster, {
-    tls: options.tls ?? {},
-    authorization,
-    handshakeTimeoutMs: limits.requestTimeoutMs,
-    frameBytesMax: limits.answerBytesMax,
-    pingMs: PING_MS,
-  })
-  const watches: WatchDeps = {
+  const caller = options.sync === true ? syncFirst(cluster, sync) : { cluster, ready: asItIs }
+  const keys = createKeysApi(caller.cluster)
+  let watcher: Watcher | undefined
+  const watchDeps: WatcherOptions = {
+    ready: caller.ready,
+    cluster,
     get: keys.get,
-    open: openSession(
-      {
-        caller,
-        sockets,
-        leave: () => cluster.leave(cluster.current),
-        renewMs: options.watchRenewMs ?? RENEW_MS,
-      },
-      options,
-    ),
+    webSocket: options.webSocket !== false,
+    socket: {
+      tls: options.tls ?? {},
+      authorization,
+      handshakeTimeoutMs: limits.requestTimeoutMs,
+      frameBytesMax: limits.answerBytesMax,
+      pingMs: PING_MS,
+    },
+    renewMs: options.watchRenewMs ?? RENEW_MS,
     random,
     backoff: options.backoff ?? BACKOFF,
   }
   return {
     ...keys,
-    ...createAdmin(caller, (url, call) =>
+    ...createAdmin(caller.cluster, (url, call) =>
       readHealth(connections, { ...limits, url, signal: call?.signal }),
     ),
     get endpoints() {
       return cluster.endpoints
     },
-    watch(key: string, watchOptions: WatchOptions = {}) {
+    async *watch(key: string, watchOptions: WatchOptions = {}) {
       const { signal: given } = watchOptions
       const signal = given === undefined ? closed.signal : AbortSignal.any([given, closed.signal])
-      return watch(watches, key, watchOptions, signal)
+      // Programs that do not watch start faster without this code.
+      const { createWatcher } = await import('./watch/watcher.ts')
+      watcher ??= createWatcher(watchDeps)
+      return yield* watcher.watch(key, watchOptions, signal)
     },
     sync,
     close() {
       closed.abort(new Error('client: closed'))
-      sockets.close()
+      watcher?.close()
       connections.close()
     },
-  }
-}
-
-type Caller = Pick<Cluster, 'call'>
-
-interface SessionSource {
-  readonly caller: Caller
-  readonly sockets: WatchSockets
-  /** Gives the endpoint in use up. */
-  readonly leave: () => void
-  readonly renewMs: number
-}
-
-/** A session by kvd's multiplexed watch where the endpoint has it, else by long polls. */
-function openSession(
-  { caller, sockets, leave, renewMs }: SessionSource,
-  options: Pick<ClientOptions, 'webSocket'>,
-): WatchDeps['open'] {
-  const graceMs = Math.min(GRACE_MAX_MS, renewMs / 4)
-  return async function* open(target, signal) {
-    const connection =
-      options.webSocket === false ? undefined : await unlessAborted(sockets.connection(), signal)
-    if (connection !== undefined) return yield* connection.session(target, signal)
-    try {
-      yield* pollSession(target, { cluster: caller, signal, renewMs, graceMs })
-    } catch (error) {
-      sockets.forget()
-      if (errorCode(error) === 'HEADER_TIMEOUT') leave()
-      throw error
-    }
-  }
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: (() => void) | undefined
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(asError(signal.reason))
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort)
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
   }
 }
 
@@ -139,19 +90,34 @@ async function syncEndpoints(cluster: Cluster, call?: CallOptions): Promise<void
   if (!same) cluster.setEndpoints(urls)
 }
 
+interface Ready {
+  readonly cluster: Pick<Cluster, 'call'>
+  readonly ready: () => Promise<void>
+}
+
+async function asItIs(): Promise<void> {
+  // The endpoints are used as they were given.
+}
+
 /** Every call waits for one sync; a sync that failed fails the call and is made again for the next one. */
-function syncFirst(cluster: Cluster, sync: (call?: CallOptions) => Promise<void>): Caller {
+function syncFirst(cluster: Cluster, sync: () => Promise<void>): Ready {
   let synced: Promise<void> | undefined
+  const ready = async (): Promise<void> => {
+    synced ??= sync()
+    try {
+      await synced
+    } catch (error) {
+      synced = undefined
+      throw error
+    }
+  }
   return {
-    async call(call) {
-      synced ??= sync()
-      try {
-        await synced
-      } catch (error) {
-        synced = undefined
-        throw error
-      }
-      return cluster.call(call)
+    ready,
+    cluster: {
+      async call(call) {
+        await ready()
+        return cluster.call(call)
+      },
     },
   }
 }

@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { Agent, request as httpRequest, STATUS_CODES } from 'node:http'
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { TlsOptions } from './types.ts'
 import { errorCode, TransportError } from './errors.ts'
 import type { Answer } from './wire.ts'
@@ -42,33 +41,62 @@ const PROBE_AFTER_MS = 15_000
 
 /** Opens nothing yet; `close` ends every connection. */
 export function createConnections(tls: TlsOptions = {}): Connections {
-  const common = { keepAlive: true, maxFreeSockets: FREE_SOCKETS_MAX }
-  const secure = tlsAgentOptions(tls)
-  // Polls have agents of their own: the idle limit of the others would count their silence.
-  const agents = {
-    http: { call: new Agent({ ...common, timeout: IDLE_MS }), poll: new Agent(common) },
-    https: {
-      call: new HttpsAgent({ ...common, ...secure, timeout: IDLE_MS }),
-      poll: new HttpsAgent({ ...common, ...secure }),
-    },
-  }
   const closing = new AbortController()
   setMaxListeners(0, closing.signal)
+  const plain = openPlain()
+  // TLS takes a third of the start of a small program: it is loaded for the first https URL.
+  let secure: Promise<Opener> | undefined
   return {
-    send(request) {
-      const use = request.isPoll ? 'poll' : 'call'
-      const open: Open = (options, onAnswer) =>
-        request.url.protocol === 'https:'
-          ? httpsRequest(request.url, { ...options, agent: agents.https[use] }, onAnswer)
-          : httpRequest(request.url, { ...options, agent: agents.http[use] }, onAnswer)
-      return exchange(request, [closing.signal, request.signal], open)
+    async send(request) {
+      const opener = request.url.protocol === 'https:' ? await (secure ??= openTls(tls)) : plain
+      return exchange(request, [closing.signal, request.signal], opener.open)
     },
     close() {
       closing.abort(new Error('client: closed'))
-      for (const { call, poll } of Object.values(agents)) {
-        call.destroy()
-        poll.destroy()
-      }
+      plain.close()
+      secure?.then(
+        (opener) => opener.close(),
+        () => undefined,
+      )
+    },
+  }
+}
+
+/** Opens requests of one scheme and owns their connections. */
+interface Opener {
+  readonly open: Open
+  close(): void
+}
+
+const COMMON = { keepAlive: true, maxFreeSockets: FREE_SOCKETS_MAX }
+const CALLS = { ...COMMON, timeout: IDLE_MS }
+
+// Polls have agents of their own: the idle limit of the others would count their silence.
+
+function openPlain(): Opener {
+  const calls = new Agent(CALLS)
+  const polls = new Agent(COMMON)
+  return {
+    open: (request, options, onAnswer) =>
+      httpRequest(request.url, { ...options, agent: request.isPoll ? polls : calls }, onAnswer),
+    close() {
+      calls.destroy()
+      polls.destroy()
+    },
+  }
+}
+
+async function openTls(tls: TlsOptions): Promise<Opener> {
+  const https = await import('node:https')
+  const options = tlsAgentOptions(tls)
+  const calls = new https.Agent({ ...CALLS, ...options })
+  const polls = new https.Agent({ ...COMMON, ...options })
+  return {
+    open: (request, rest, onAnswer) =>
+      https.request(request.url, { ...rest, agent: request.isPoll ? polls : calls }, onAnswer),
+    close() {
+      calls.destroy()
+      polls.destroy()
     },
   }
 }
@@ -95,7 +123,11 @@ interface OpenOptions {
   readonly method: string
   readonly headers: Record<string, string>
 }
-type Open = (options: OpenOptions, onAnswer: (answer: IncomingMessage) => void) => ClientRequest
+type Open = (
+  request: HttpRequest,
+  options: OpenOptions,
+  onAnswer: (answer: IncomingMessage) => void,
+) => ClientRequest
 
 /** One request and its whole answer. Rejects with a TransportError, or with the reason of a signal. */
 function exchange(
@@ -119,7 +151,7 @@ function exchange(
     const aborted = signals.find((signal) => signal?.aborted)
     if (aborted !== undefined) return reject(asError(aborted.reason))
 
-    const call = open({ method: request.method, headers }, (message) => {
+    const call = open(request, { method: request.method, headers }, (message) => {
       clearTimeout(timer)
       const { statusCode: status = 0 } = message
       request.onHeaders?.(status, message.headers)

@@ -1,0 +1,80 @@
+import type { BackoffLimits } from '../backoff.ts'
+import type { Cluster } from '../cluster.ts'
+import { errorCode } from '../errors.ts'
+import { asError } from '../http.ts'
+import type { KeysApi, WatchEvent, WatchOptions } from '../types.ts'
+import { pollSession } from './poll.ts'
+import type { SocketOptions } from './socket.ts'
+import { WatchSockets } from './sockets.ts'
+import { watch } from './watch.ts'
+import type { WatchDeps } from './watch.ts'
+
+const GRACE_MAX_MS = 2000
+
+export interface WatcherOptions {
+  /** Resolves when the endpoints may be used. */
+  readonly ready: () => Promise<void>
+  readonly cluster: Pick<Cluster, 'call' | 'current' | 'leave'>
+  readonly get: KeysApi['get']
+  readonly webSocket: boolean
+  readonly socket: SocketOptions
+  readonly renewMs: number
+  readonly random: () => number
+  readonly backoff: BackoffLimits
+}
+
+/** All watches of a client. */
+export interface Watcher {
+  watch(
+    key: string,
+    options: WatchOptions,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchEvent, undefined, undefined>
+  close(): void
+}
+
+/** Opens nothing before the first watch. */
+export function createWatcher(options: WatcherOptions): Watcher {
+  const sockets = new WatchSockets(options.cluster, options.socket)
+  const { get, random, backoff } = options
+  const deps: WatchDeps = { get, random, backoff, open: openSession(options, sockets) }
+  return {
+    watch: (key, watchOptions, signal) => watch(deps, key, watchOptions, signal),
+    close: () => sockets.close(),
+  }
+}
+
+/** A session by kvd's multiplexed watch where the endpoint has it, else by long polls. */
+function openSession(options: WatcherOptions, sockets: WatchSockets): WatchDeps['open'] {
+  const { ready, cluster, webSocket, renewMs } = options
+  const graceMs = Math.min(GRACE_MAX_MS, renewMs / 4)
+  const connect = async () => {
+    await ready()
+    return webSocket ? sockets.connection() : undefined
+  }
+  return async function* open(target, signal) {
+    const connection = await unlessAborted(connect(), signal)
+    if (connection !== undefined) return yield* connection.session(target, signal)
+    try {
+      yield* pollSession(target, { cluster, signal, renewMs, graceMs })
+    } catch (error) {
+      sockets.forget()
+      if (errorCode(error) === 'HEADER_TIMEOUT') cluster.leave(cluster.current)
+      throw error
+    }
+  }
+}
+
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: (() => void) | undefined
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(asError(signal.reason))
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort)
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
+  }
+}
