@@ -43,10 +43,10 @@ export interface ParsedFlags {
  */
 export function parseGoFlags(table: FlagTable, argv: readonly string[]): ParsedFlags {
   const values = new Map<string, string>()
-  let at = 0
-  for (; at < argv.length; at += 1) {
-    const word = argv[at] ?? ''
-    if (word.length < 2 || !word.startsWith('-')) break
+  for (let at = 0; ; at += 1) {
+    const word = argv[at]
+    if (word === undefined || word.length < 2 || !word.startsWith('-'))
+      return { values, rest: argv.slice(at) }
     if (word === '--') return { values, rest: argv.slice(at + 1) }
     const { name, inline } = splitFlag(word)
     const spec = Object.hasOwn(table, name) ? table[name] : undefined
@@ -62,7 +62,6 @@ export function parseGoFlags(table: FlagTable, argv: readonly string[]): ParsedF
     checkFlag(name, spec, text)
     values.set(name, text)
   }
-  return { values, rest: argv.slice(at) }
 }
 
 function splitFlag(word: string): { name: string; inline: string | undefined } {
