@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { ask, parseEvent, type Answer } from '../helpers/answers.ts'
-import { drain, follow } from '../helpers/history.ts'
+import { readDump, type Dump } from '../helpers/dump.ts'
+import { checkComplete, drain, follow } from '../helpers/history.ts'
 import { differences, Model, modelOf, type ModelNode } from '../helpers/model.ts'
 import { countFrom, Random, seedFrom } from '../helpers/random.ts'
 import { freePorts, isKvd, launch, spawnStore, type Ports } from '../helpers/store-process.ts'
@@ -23,40 +24,63 @@ const writesMax = 800
 const flags = isKvd ? ['--snapshot-count', '150'] : []
 
 const roundMsMax = 60_000
+/** The log is compacted after some 5000 entries: half of the rounds can compare with all of it. */
+const roundsPerDirectory = 25
 
 /** etcd writes its client URLs into the store at each start, kvd only when they change. */
 const silentWritesPerStart = isKvd ? 0 : 1
 const startsPerRound = 3
 
-/** What must have survived all lives up to now. */
+/** What must have survived all lives up to now in one data directory. */
 interface Survivor {
+  readonly dir: string
   readonly model: Model
   index: number
 }
 
 t.setTimeout(rounds * roundMsMax)
 t.test(`every acknowledged write survives ${rounds} kills (seed ${seed})`, async (tt) => {
-  const dir = await mkdtemp(join(tmpdir(), 'kvd-crash-'))
   const random = new Random(seed)
   const ports = await freePorts()
-  const survivor: Survivor = { model: new Model(), index: 0 }
+  let survivor = await newSurvivor()
   let writes = 0
+  let replays = 0
   for (let round = 1; round <= rounds; round += 1) {
+    const { dir } = survivor
     const ledger = newLedger()
-    const name = `round ${round}, data in ${dir}`
     try {
       await liveAndDie(dir, ports, random, ledger)
       if (random.chance(0.25)) await dieWhileStarting(dir, ports, random)
-      await inspect(dir, ports, survivor, ledger)
+      const dump = isKvd ? await readBoth(dir) : undefined
+      if (dump?.isReplayed === true) replays += 1
+      await inspect(survivor, ports, dump?.image, ledger)
     } catch (error) {
-      throw new Error(`${name}, seed ${seed}`, { cause: error })
+      throw new Error(`round ${round}, data in ${dir}, seed ${seed}`, { cause: error })
     }
     writes += ledger.acknowledged.size + ledger.refreshed.size
+    if (round % roundsPerDirectory !== 0 && round !== rounds) continue
+    await rm(dir, { recursive: true })
+    survivor = await newSurvivor()
   }
+  await rm(survivor.dir, { recursive: true })
   tt.ok(writes >= rounds, `${writes} acknowledged writes are all there`)
-  tt.comment(`${rounds} kills, ${writes} acknowledged writes, index ${survivor.index}`)
-  await rm(dir, { recursive: true })
+  tt.ok(replays > 0 || !isKvd, `the tree was that of the whole log ${replays} times`)
+  tt.comment(`${rounds} kills, ${writes} acknowledged writes, ${replays} replays of the whole log`)
 })
+
+async function newSurvivor(): Promise<Survivor> {
+  return { dir: await mkdtemp(join(tmpdir(), 'kvd-crash-')), model: new Model(), index: 0 }
+}
+
+/** The tree that a start would load, which must be the one that the log alone gives. */
+async function readBoth(dir: string): Promise<{ image: Dump | undefined; isReplayed: boolean }> {
+  const image = await readDump(dir, 'image')
+  const log = await readDump(dir, 'log')
+  if (log === undefined) return { image, isReplayed: false }
+  assert.deepEqual(differences(image?.nodes ?? new Map(), log.nodes), [], 'image and log')
+  assert.equal(image?.text, log.text, 'image and log, the cluster itself included')
+  return { image, isReplayed: true }
+}
 
 /** Starts the store, lets writers loose, and kills it at a random moment. */
 async function liveAndDie(
@@ -88,36 +112,46 @@ async function dieWhileStarting(dir: string, ports: Ports, random: Random): Prom
 
 /** Starts the store once more and compares everything it shows with what must be there. */
 async function inspect(
-  dir: string,
-  ports: Ports,
   survivor: Survivor,
+  ports: Ports,
+  dump: Dump | undefined,
   ledger: Ledger,
 ): Promise<void> {
-  const store = await launch({ dir, ports, flags })
+  const store = await launch({ dir: survivor.dir, ports, flags })
   try {
     // A write that watchers hear of, so that the history has an end to wait for.
     const last = await ask(ports.client, { method: 'PUT', path: '/v2/keys/_drill/last' })
     const event = parseEvent(last.body)
     ledger.acknowledged.set(event.node.modifiedIndex, event)
-    const to = await compareTree(ports.client, survivor, ledger)
-    survivor.index = to
+    survivor.index = await compareTree(ports.client, survivor, dump, ledger)
   } finally {
     // A clean stop now and then is part of a life too: half of the inspections end with one.
     await store.kill(survivor.index % 2 === 0 ? 'SIGTERM' : 'SIGKILL')
   }
 }
 
-async function compareTree(port: number, survivor: Survivor, ledger: Ledger): Promise<number> {
+async function compareTree(
+  port: number,
+  survivor: Survivor,
+  dump: Dump | undefined,
+  ledger: Ledger,
+): Promise<number> {
+  const { model } = survivor
   const { index, listed, hidden } = await readAll(port)
   const highest = Math.max(...ledger.acknowledged.keys(), ...ledger.refreshed.keys())
   assert.ok(index >= highest, `X-Etcd-Index ${index} went back below ${highest}`)
   const from = survivor.index === 0 ? await firstIndex(port) : survivor.index + 1
   const silent = silentWritesPerStart * startsPerRound
   const events = await drain(port, from, index)
-  follow(survivor.model, { from, to: index, silent }, events, ledger)
-  await settleRefreshes(port, survivor.model, ledger)
-  assert.deepEqual(differences(listed, survivor.model.visible()), [], `the tree at ${index}`)
-  const below = [...survivor.model.nodes].filter(([key]) => key.startsWith('/_hidden/'))
+  const atDeath = dump?.index ?? index
+  follow(model, { from, to: atDeath, silent }, events, ledger)
+  await settleRefreshes(port, model, ledger)
+  if (dump !== undefined)
+    assert.deepEqual(differences(dump.nodes, model.nodes), [], `the dump at ${atDeath}`)
+  follow(model, { from: atDeath + 1, to: index, silent }, events, ledger)
+  checkComplete(ledger, from, index)
+  assert.deepEqual(differences(listed, model.visible()), [], `the tree at ${index}`)
+  const below = [...model.nodes].filter(([key]) => key.startsWith('/_hidden/'))
   assert.deepEqual(differences(hidden, new Map(below)), [], `the hidden keys at ${index}`)
   return index
 }

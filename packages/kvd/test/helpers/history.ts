@@ -59,6 +59,10 @@ export function follow(
     }
     model.apply(event)
   }
+}
+
+/** Every acknowledged index lies in the span that was followed: none lost, none given twice. */
+export function checkComplete(ledger: Ledger, from: number, to: number): void {
   for (const index of [...ledger.acknowledged.keys(), ...ledger.refreshed.keys()])
-    assert.ok(index >= span.from && index <= span.to, `index ${index} was given twice or lost`)
+    assert.ok(index >= from && index <= to, `index ${index} was given twice or lost`)
 }

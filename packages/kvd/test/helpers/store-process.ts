@@ -42,7 +42,8 @@ export interface StoreProcess {
 
 const readyTimeoutMs = 60_000
 const logCharsMax = 1 << 20
-const kvd = fileURLToPath(new URL('../../../bin/kvd.js', import.meta.url))
+/** The program under test. */
+export const kvdPath = fileURLToPath(new URL('../../../bin/kvd.js', import.meta.url))
 
 /** The drills run against another store of the v2 API when FLOTILLA_STORE has its command line. */
 const other = process.env['FLOTILLA_STORE']
@@ -50,7 +51,7 @@ const other = process.env['FLOTILLA_STORE']
 /** True when the store is kvd, which has more than etcd: WebSockets, a longer history, its own files. */
 export const isKvd = other === undefined
 
-const command = other === undefined ? [process.execPath, kvd] : other.split(' ')
+const command = other === undefined ? [process.execPath, kvdPath] : other.split(' ')
 
 /** Starts the store; does not wait. */
 export async function spawnStore(options: LaunchOptions): Promise<StoreProcess> {
