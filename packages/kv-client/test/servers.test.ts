@@ -19,6 +19,7 @@ const TARGETS = [
 
 for (const { name, program, webSocket } of TARGETS) {
   const skip = program === undefined ? 'not installed or not built' : false
+  const long = { skip, timeout: 600_000 }
 
   test(`${name}: the API as the client sees it`, { skip }, async (t) => {
     if (program === undefined) return
@@ -57,51 +58,47 @@ for (const { name, program, webSocket } of TARGETS) {
     if (program.name === 'etcd') t.strictSame(await kv.users(), [])
   })
 
-  test(
-    `${name}: a watch that is cut at random sees each event once, in order`,
-    { skip },
-    async (t) => {
-      if (program === undefined) return
-      const { port } = await start(t, program)
-      const cutter = await new Cutter(port).listen()
-      const writer = createClient({ endpoints: [`127.0.0.1:${port}`] })
-      t.teardown(() => cutter.close())
-      t.teardown(() => writer.close())
-      let round = 0
-      const cuts = fc.array(fc.integer({ min: 0, max: 3000 }), { maxLength: 20 })
-      const ops = fc.array(fc.constantFrom('a', 'b', '_hidden', 'cut', 'wait', '../x'), {
-        maxLength: 60,
+  test(`${name}: a watch that is cut at random sees each event once, in order`, long, async (t) => {
+    if (program === undefined) return
+    const { port } = await start(t, program)
+    const cutter = await new Cutter(port).listen()
+    const writer = createClient({ endpoints: [`127.0.0.1:${port}`] })
+    t.teardown(() => cutter.close())
+    t.teardown(() => writer.close())
+    let round = 0
+    const cuts = fc.array(fc.integer({ min: 0, max: 3000 }), { maxLength: 20 })
+    const ops = fc.array(fc.constantFrom('a', 'b', '_hidden', 'cut', 'wait', '../x'), {
+      maxLength: 60,
+    })
+    const property = fc.asyncProperty(ops, cuts, async (steps, budgets) => {
+      cutter.budget = () => budgets.shift()
+      const prefix = `/w${++round}`
+      const base = (await writer.mkdir(prefix)).etcdIndex
+      const kv = createClient({
+        endpoints: [cutter.url],
+        webSocket,
+        backoff: { minMs: 1, maxMs: 5 },
       })
-      const property = fc.asyncProperty(ops, cuts, async (steps, budgets) => {
-        cutter.budget = () => budgets.shift()
-        const prefix = `/w${++round}`
-        const base = (await writer.mkdir(prefix)).etcdIndex
-        const kv = createClient({
-          endpoints: [cutter.url],
-          webSocket,
-          backoff: { minMs: 1, maxMs: 5 },
-        })
-        try {
-          const seen = collect(kv, prefix, base)
-          const log: KvResponse[] = []
-          for (const step of steps) {
-            if (step === 'cut') cutter.cut()
-            else if (step === 'wait') await breathe()
-            else log.push(await writer.set(`${prefix}/${step}`, step))
-          }
-          log.push(await writer.set(`${prefix}/end`, ''))
-          const plain = log.filter(({ node }) => !node.key.includes('/_'))
-          const gaps = checkSequence({ base, log: plain, items: await seen, prefix })
-          if (gaps > 0) throw new Error('there was no reason for a gap')
-        } finally {
-          kv.close()
+      try {
+        const seen = collect(kv, prefix, base)
+        const log: KvResponse[] = []
+        for (const step of steps) {
+          if (step === 'cut') cutter.cut()
+          else if (step === 'wait') await breathe()
+          else log.push(await writer.set(`${prefix}/${step}`, step))
         }
-      })
-      await fc.assert(property, propertyOptions(t, 25))
-      t.comment(`${cutter.cuts} connections were cut in the middle of an answer`)
-      t.ok(cutter.cuts > 0)
-    },
-  )
+        log.push(await writer.set(`${prefix}/end`, ''))
+        const plain = log.filter(({ node }) => !node.key.includes('/_'))
+        const gaps = checkSequence({ base, log: plain, items: await seen, prefix })
+        if (gaps > 0) throw new Error('there was no reason for a gap')
+      } finally {
+        kv.close()
+      }
+    })
+    await fc.assert(property, propertyOptions(t, 25))
+    t.comment(`${cutter.cuts} connections were cut in the middle of an answer`)
+    t.ok(cutter.cuts > 0)
+  })
 }
 
 async function collect(kv: KvClient, prefix: string, afterIndex: number): Promise<WatchEvent[]> {

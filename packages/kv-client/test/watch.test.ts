@@ -36,6 +36,9 @@ async function take(watch: AsyncIterator<WatchEvent, undefined>, count: number):
   return seen
 }
 
+/** Room for a longer run with FC_RUNS. */
+const LONG = { timeout: 600_000 }
+
 for (const webSocket of [true, false]) {
   const means = webSocket
     ? 'over WebSocket (stand-in for kvd)'
@@ -116,14 +119,14 @@ for (const webSocket of [true, false]) {
     await until(() => server.watching === 0)
   })
 
-  test(`a watch ${means} cut at random sees each event exactly once, in order`, async (t) => {
+  test(`a watch ${means} cut at random sees each event exactly once, in order`, LONG, async (t) => {
     let cuts = 0
     const stats = await property(t, webSocket, 1000, (cutter) => (cuts += cutter.cuts))
     t.equal(stats.resyncs, 0, 'everything is in the history, so there is no gap')
     t.ok(cuts > 0, `connections were cut in the middle ${cuts} times`)
   })
 
-  test(`a watch ${means} cut at random fills every gap of a short history`, async (t) => {
+  test(`a watch ${means} cut at random fills every gap of a short history`, LONG, async (t) => {
     const stats = await property(t, webSocket, 3, () => undefined)
     t.ok(stats.resyncs > 0, `${stats.resyncs} gaps were filled`)
   })
