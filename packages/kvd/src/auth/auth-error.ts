@@ -6,8 +6,8 @@ export class AuthError extends Error {
   readonly status: number
 
   /** @param message as the original words it; `auth: ` stands in front of most of them */
-  constructor(status: number, message: string) {
-    super(message)
+  constructor(status: number, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.status = status
   }
 }

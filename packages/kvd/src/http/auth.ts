@@ -12,7 +12,7 @@ import { requireRoot } from './require-root.ts'
 import type { Handler, Routes } from './router.ts'
 
 export interface AuthApi {
-  readonly context: HttpContext
+  readonly context: Pick<HttpContext, 'cluster' | 'gate'>
   readonly rules: AuthRules
   readonly changes: AuthChanges
 }

@@ -23,6 +23,11 @@ const VERDICTS_MAX = 1024
 const SALT_BYTES = 16
 const KEY_BYTES = 32
 
+/** The one thing that can go wrong with a hash is that its memory is not to be had. */
+function noMemory(cause: Error): AuthError {
+  return new AuthError(503, BUSY_TEXT, { cause })
+}
+
 /** Who was proven to be who: true as long as the user's hash in the store is this one. */
 interface Proof {
   readonly name: string
@@ -51,7 +56,7 @@ export class Passwords {
     this.#cost = cost
   }
 
-  /** A new salt and hash, as the store keeps them. @throws AuthError 503 when too many are waiting */
+  /** A new salt and hash, as the store keeps them. @throws AuthError 503 when the server is busy */
   async hash(password: string): Promise<string> {
     const made = { cost: this.#cost, salt: randomBytes(SALT_BYTES) }
     const key = await this.#derive(Buffer.from(password, 'utf8'), made, KEY_BYTES)
@@ -61,7 +66,7 @@ export class Passwords {
   /**
    * Whether the password is the user's; at once when that is known already.
    * @param stored the user's hash, undefined when there is no such user
-   * @throws AuthError 503 when too many are waiting
+   * @throws AuthError 503 when the server is busy
    */
   check(credentials: Credentials, stored: string | undefined): boolean | Promise<boolean> {
     const digest = this.#digest(credentials, stored)
@@ -125,7 +130,7 @@ export class Passwords {
           const maxmem = 256 * blockSize * (N + rounds)
           const options = { N, r: blockSize, p: rounds, maxmem }
           scrypt(password, salt, bytes, options, (error, key) =>
-            error === null ? resolve(key) : reject(error),
+            error === null ? resolve(key) : reject(noMemory(error)),
           )
         }),
     )
