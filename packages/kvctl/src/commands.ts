@@ -149,7 +149,12 @@ export const COMMANDS: readonly (Command | Group)[] = [
   ),
   MEMBER,
   command(
-    ['import', '', 'write the keys of an etcd 0.4 snapshot into the cluster'],
+    ['export', '[key]', 'print a tree as JSON'],
+    async () => (await import('./commands/export.ts')).exportTree,
+    { options: OPTIONS.export },
+  ),
+  command(
+    ['import', '', 'write the keys of an etcd 0.4 snapshot, or of an export'],
     async () => (await import('./commands/import.ts')).importSnapshot,
     { options: OPTIONS.import },
   ),

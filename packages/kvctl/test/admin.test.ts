@@ -296,3 +296,91 @@ test('import writes the keys of a 0.4 snapshot', async (t) => {
     t.strictSame(await run([...at, '--snap', snap]), want)
   }
 })
+
+test('export prints a tree, import --json writes it', async (t) => {
+  const file = (key: string, value: string, more: object = {}): object => ({
+    key,
+    value,
+    modifiedIndex: 7,
+    createdIndex: 7,
+    ...more,
+  })
+  const dir = (key: string, nodes: readonly object[], more: object = {}): object => ({
+    key,
+    dir: true,
+    nodes,
+    modifiedIndex: 7,
+    createdIndex: 7,
+    ...more,
+  })
+  const there = '{"errorCode":105,"message":"Key already exists","cause":"/d"}'
+  const { url, asked } = await serve(t, ({ line }) => {
+    if (line.startsWith('PUT /v2/keys/d?dir=true&prevExist=false')) {
+      return { status: 412, body: there }
+    }
+    if (line.startsWith('PUT /v2/keys/x')) return { status: 403, body: '{"message":"no"}' }
+    if (line.startsWith('PUT')) return { body: event('set', '/a', '') }
+    if (line.includes('/v2/keys/none')) {
+      return {
+        status: 404,
+        body: '{"errorCode":100,"message":"Key not found","cause":"/none","index":9}',
+      }
+    }
+    if (line.includes('/v2/keys/_h')) {
+      return { body: JSON.stringify({ action: 'get', node: file('/_h', 'H') }) }
+    }
+    if (!line.includes('/v2/keys/')) return undefined
+    const empty = { key: '/e', dir: true, modifiedIndex: 8, createdIndex: 8 }
+    const root = {
+      dir: true,
+      nodes: [file('/a', 'é'), dir('/d', [file('/d/b', '', { ttl: 5 })], { ttl: 9 }), empty],
+    }
+    return { body: JSON.stringify({ action: 'get', node: root }) }
+  })
+  const at = ['--no-sync', '--endpoints', url]
+  const { code, stdout } = await run([...at, 'export'])
+  t.equal(code, 0)
+  t.equal(asked.at(-1)?.line, 'GET /v2/keys/?quorum=true&recursive=true&sorted=true')
+  const tree = {
+    key: '/',
+    nodes: [
+      { key: '/a', value: 'é' },
+      { key: '/d', ttl: 9, nodes: [{ key: '/d/b', value: '', ttl: 5 }] },
+      { key: '/e', nodes: [] },
+    ],
+  }
+  t.equal(stdout, `${JSON.stringify(tree, null, 2)}\n`)
+  const both = await run([...at, 'export', '--hidden', '/_h', '/'])
+  t.strictSame(JSON.parse(both.stdout), [tree, { key: '/_h', value: 'H' }])
+  t.match(await run([...at, 'export', '/none']), { code: 4, stderr: /100: Key not found/ })
+
+  asked.length = 0
+  const imported = await run([...at, 'import', '--json', '-', '-c', '1'], { stdin: both.stdout })
+  t.strictSame(imported, { code: 0, stdout: 'finished importing 3 keys\n', stderr: '' })
+  t.strictSame(
+    asked.map(({ line, body }) => `${line} ${body}`),
+    [
+      'PUT /v2/keys/d?dir=true&prevExist=false ttl=9',
+      'PUT /v2/keys/d?dir=true&prevExist=true ttl=9',
+      'PUT /v2/keys/e?dir=true&prevExist=false ',
+      'PUT /v2/keys/a value=%C3%A9',
+      'PUT /v2/keys/d/b ttl=5&value=',
+      'PUT /v2/keys/_h value=H',
+    ],
+  )
+  const wrong: readonly (readonly [string, RegExp])[] = [
+    ['x', /^cannot read tree -: /],
+    ['5', /: the tree is no node\n$/],
+    ['{"key":"/a","nodes":[{}]}', /: \/a has a node without a key\n$/],
+    ['{"key":"/a"}', /: \/a has neither a value nor nodes\n$/],
+    ['{"key":"/a","value":"","ttl":"5"}', /: \/a has a ttl that is no number\n$/],
+    ['{"key":"/x","value":""}', / failed to copy key: no\n$/],
+    ['{"key":"/x","nodes":[]}', / failed to copy key: no\n$/],
+  ]
+  for (const [stdin, stderr] of wrong) {
+    const result = await run([...at, 'import', '--json', '-'], { stdin })
+    t.match(result, { code: 1, stderr }, stdin)
+  }
+  const none = join(t.testdir(), 'none')
+  t.match(await run([...at, 'import', '--json', none]), { code: 1, stderr: /ENOENT/ })
+})

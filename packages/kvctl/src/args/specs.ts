@@ -125,8 +125,12 @@ export const COMMAND_OPTIONS = {
   ],
   import: [
     { names: ['snap'], kind: 'text', help: 'snapshot of etcd 0.4' },
+    { names: ['json'], kind: 'text', help: 'tree that export wrote; - for stdin' },
     { names: ['hidden'], kind: 'list', help: 'a hidden key to import, too; may be repeated' },
     { names: ['c'], kind: 'int', fallback: '10', help: 'how many keys to write at a time' },
+  ],
+  export: [
+    { names: ['hidden'], kind: 'list', help: 'a hidden key to export, too; may be repeated' },
   ],
   userRoles: [ROLES],
   roleGrant: roleOptions('grant'),

@@ -1,31 +1,40 @@
 import { readFile } from 'node:fs/promises'
+import { isKvError } from '@flotilla/kv-client'
 import type { KvClient } from '@flotilla/kv-client'
 import { withClient } from '../client.ts'
 import { EXIT, ExitError } from '../context.ts'
-import type { Io, Run } from '../context.ts'
+import type { Context, Io, Run } from '../context.ts'
 import { errorText } from '../errors.ts'
 import { logLine } from '../log-line.ts'
 import { findNode, readSnapshot, walk } from '../snapshot04.ts'
 import type { Entry, SnapshotNode } from '../snapshot04.ts'
+import { readTree } from '../tree.ts'
+import type { TreeEntry } from '../tree.ts'
 
 /** A key that is about to die would not survive the move (etcdctl/command/import_snap_command.go). */
 const TTL_MIN_SECONDS = 300
 
 export const importSnapshot: Run = async (context) => {
   const { io, options } = context
+  const json = options.text('json')
+  if (json !== '') return importTree(context, json)
   const file = options.text('snap')
   const root = await readRoot(io, file)
   if (root === undefined) return EXIT.badArgs
-  const clients = Math.max(1, Number(options.int('c')))
+  const clients = clientCount(context)
   io.stdout(`starting to import snapshot ${file} with ${clients} clients\n`)
   const entries = [root, ...options.list('hidden').map((path) => wantNode(root, path))].flatMap(
     (node) => [...walk(node, Date.now())],
   )
   return withClient(context, async (client) => {
-    const keys = await writeAll(io, client, { entries, clients })
+    const keys = await writeAll(entries, clients, (entry) => writeEntry(io, client, entry))
     io.stdout(`finished importing ${keys} keys\n`)
     return EXIT.success
   })
+}
+
+function clientCount({ options }: Context): number {
+  return Math.max(1, Number(options.int('c')))
 }
 
 async function readRoot(io: Io, file: string): Promise<SnapshotNode | undefined> {
@@ -47,40 +56,77 @@ function wantNode(root: SnapshotNode, path: string): SnapshotNode {
   throw new ExitError(EXIT.serverError, `Error:  100: Key not found (${path}) [0]\n`)
 }
 
-interface Work {
-  readonly entries: readonly Entry[]
-  readonly clients: number
-}
-
-/** Writes so many keys at a time; the first failure ends it all, as in the original. */
-async function writeAll(io: Io, client: KvClient, { entries, clients }: Work): Promise<number> {
+/** Writes so many at a time; the first failure ends it all, as in the original. Resolves to the number of keys. */
+async function writeAll<T>(
+  entries: readonly T[],
+  clients: number,
+  write: (entry: T) => Promise<number>,
+): Promise<number> {
   let count = 0
   const queue = entries.values()
   const worker = async (): Promise<void> => {
     for (const entry of queue) {
-      if (entry.type === 'dir') {
-        io.stderr(logLine(`entering dir: ${entry.key}`))
-        continue
-      }
-      count += 1
-      await writeOne(io, client, entry)
+      const keys = await write(entry)
+      count += keys
     }
   }
   await Promise.all(Array.from({ length: clients }, worker))
   return count
 }
 
-async function writeOne(
-  io: Io,
-  client: KvClient,
-  { key, value, ttl }: Extract<Entry, { type: 'key' }>,
-): Promise<void> {
+async function writeEntry(io: Io, client: KvClient, entry: Entry): Promise<number> {
+  const { key } = entry
+  if (entry.type === 'dir') {
+    io.stderr(logLine(`entering dir: ${key}`))
+    return 0
+  }
+  const { value, ttl } = entry
   io.stderr(logLine(`copying key: ${key}`))
   const isShort = ttl !== 0 && ttl < TTL_MIN_SECONDS
   if (isShort) io.stderr(logLine(`extending key ${key}'s ttl to 300 seconds`))
+  await copied(client.set(key, value, { ttl: isShort ? TTL_MIN_SECONDS : ttl }))
+  return 1
+}
+
+async function copied(write: Promise<unknown>): Promise<void> {
   try {
-    await client.set(key, value, { ttl: isShort ? TTL_MIN_SECONDS : ttl })
+    await write
   } catch (error) {
     throw new ExitError(EXIT.badArgs, logLine(`failed to copy key: ${errorText(error)}`))
+  }
+}
+
+/** Writes a tree of `export`: directories first, each with its ttl, then the keys. */
+async function importTree(context: Context, file: string): Promise<number> {
+  const { io } = context
+  const entries = await readEntries(io, file)
+  const isDir = ({ value, key }: TreeEntry): boolean => value === undefined && key !== '/'
+  return withClient(context, async (client) => {
+    for (const entry of entries.filter(isDir)) await copied(writeDir(client, entry))
+    const files = entries.filter(({ value }) => value !== undefined)
+    const keys = await writeAll(files, clientCount(context), async ({ key, value = '', ttl }) => {
+      await copied(client.set(key, value, { ttl }))
+      return 1
+    })
+    io.stdout(`finished importing ${keys} keys\n`)
+    return EXIT.success
+  })
+}
+
+async function readEntries(io: Io, file: string): Promise<readonly TreeEntry[]> {
+  try {
+    return readTree(file === '-' ? await io.readStdin() : await readFile(file, 'utf8'))
+  } catch (error) {
+    throw new ExitError(EXIT.badArgs, `cannot read tree ${file}: ${errorText(error)}\n`)
+  }
+}
+
+/** A directory that is there already stays, with all that is in it; only its ttl is set. */
+async function writeDir(client: KvClient, { key, ttl }: TreeEntry): Promise<void> {
+  try {
+    await client.mkdir(key, { ttl })
+  } catch (error) {
+    if (!isKvError(error, 105)) throw error
+    if (ttl !== 0) await client.set(key, '', { dir: true, prevExist: true, ttl })
   }
 }
