@@ -64,8 +64,9 @@ async function untilRunning(cluster: Cluster): Promise<Machine> {
     `${UNIT} to run`,
     async () => {
       for (const machine of cluster.machines) {
-        const { stdout } = await machine.run(['systemctl', 'is-active', UNIT])
-        if (stdout.trim() === 'active') return { done: machine }
+        // Its first line in the journal, so that there is something to see.
+        const { stdout } = await machine.run(['journalctl', '-q', '-u', UNIT, '-o', 'cat'])
+        if (stdout.includes('Hello World')) return { done: machine }
       }
       const { stdout } = await cluster.machine(1).run(['fleetctl', 'list-units'])
       return { seen: stdout }

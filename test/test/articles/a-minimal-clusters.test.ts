@@ -73,7 +73,7 @@ function startAndLook(cluster: Cluster): void {
       const { code, stdout } = await fleetctl(machine, 'status hello.service')
       t.equal(code, 0)
       t.match(stdout, /^● hello\.service - Says Hello World once a second\n/)
-      t.match(stdout, /\n +Loaded: loaded \(\/run\/fleet\/units\/hello\.service; linked-runtime/)
+      t.match(stdout, /\n +Loaded: loaded \(\/run\/\S+\/hello\.service; linked-runtime/)
       t.match(stdout, /\n +Active: active \(running\) since .* ago\n/)
       t.match(stdout, /\n +Main PID: \d+ \(sh\)\n/)
       t.match(stdout, /\n +CGroup: \/system\.slice\/hello\.service\n/)

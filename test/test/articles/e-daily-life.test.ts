@@ -17,7 +17,7 @@ Description=CROC Example Service
 TimeoutStartSec=0
 ExecStartPre=-/bin/false
 ExecStart=/bin/sh -c "trap 'exit 0' INT TERM; while true; do echo CROC Cloud; sleep 1; done"
-ExecStop=/bin/kill -TERM $MAINPID
+ExecStop=/bin/sh -c "kill -TERM $MAINPID"
 `
 
 if ('reason' in entry) tap.plan(0, entry.reason)

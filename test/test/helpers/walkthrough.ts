@@ -19,10 +19,12 @@ export async function bootFleet(sandbox: Sandbox, t: Test, settings: Settings): 
   const prepare = (machine: Machine) => installFlotilla(machine, settings(machine))
   const cluster = await Cluster.boot(sandbox, { machines: 3, prepare })
   t.teardown(async () => {
-    if (t.passing()) return
-    const directory = process.env['FLOTILLA_EVIDENCE'] ?? mkdtempSync(join(tmpdir(), 'evidence-'))
-    await cluster.saveEvidence(directory)
-    t.comment(`the machines' journals are in ${directory}`)
+    if (!t.passing()) {
+      const directory = process.env['FLOTILLA_EVIDENCE'] ?? mkdtempSync(join(tmpdir(), 'evidence-'))
+      await cluster.saveEvidence(directory)
+      t.comment(`the machines' journals are in ${directory}`)
+    }
+    await cluster.cutPower()
   })
   await untilJoined(cluster)
   return cluster
