@@ -85,36 +85,35 @@ interface ValueReader {
   next: number
 }
 
-/** Reads a value up to the end of its line; unquoted white space at its end is dropped. */
+/** Reads a value up to the end of its line. Quotes count at its beginning only, or right after another quote. */
 function readValue(text: string, start: number): ValueReader {
   let value = ''
   let trailing = ''
-  let isBegun = false
+  let mayQuote = true
   let at = start
-  const add = (chars: string): void => {
-    value += trailing + chars
-    trailing = ''
-  }
   for (;;) {
     const char = text.charAt(at)
     if (char === '' || char === '\n' || char === '\r') return { value, next: at + 1 }
-    if (!isBegun && /\s/.test(char)) at += 1
-    else if (char === "'" || char === '"') {
+    if (mayQuote && (char === "'" || char === '"')) {
       const quoted = readQuoted(text, at + 1, char)
-      add(quoted.value)
+      value += quoted.value
       at = quoted.next
-    } else if (char === '\\') {
-      const next = text.charAt(at + 1)
-      if (next !== '\n' && next !== '\r') add(next)
-      at += 2
-    } else if (/\s/.test(char)) {
-      trailing += char
-      at += 1
-    } else {
-      add(char)
-      at += 1
+      continue
     }
-    isBegun ||= !/\s/.test(char)
+    if (/\s/.test(char)) {
+      // White space at either end of the value is dropped.
+      if (!mayQuote) trailing += char
+      at += 1
+      continue
+    }
+    const isEscape = char === '\\'
+    const taken = isEscape ? text.charAt(at + 1) : char
+    mayQuote = false
+    if (!isEscape || !/[\n\r]/.test(taken)) {
+      value += trailing + taken
+      trailing = ''
+    }
+    at += isEscape ? 2 : 1
   }
 }
 

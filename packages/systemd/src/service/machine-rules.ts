@@ -90,13 +90,13 @@ export function isFailure(result: Result): boolean {
 }
 
 /** What the end of a process means for the service. */
-export function resultOf(service: Service, process: ProcessRecord, exit: ExitStatus): Result {
+export function resultOf(service: Service, record: ProcessRecord, exit: ExitStatus): Result {
   const { type, successStatus, commands } = service
-  const kind = process.role === 'main' && type !== 'oneshot' ? 'daemon' : 'command'
-  const isIgnored = commands[process.phase][process.index]?.ignoresFailure === true
+  const kind = record.role === 'main' && type !== 'oneshot' ? 'daemon' : 'command'
+  const isIgnored = commands[record.phase][record.index]?.ignoresFailure === true
   if (isIgnored || isCleanExit(exit, kind, successStatus)) return 'success'
   if (exit.code !== 'exited') return 'signal'
-  return process.phase === 'ExecCondition' && exit.status < 255 ? 'exec-condition' : 'exit-code'
+  return record.phase === 'ExecCondition' && exit.status < 255 ? 'exec-condition' : 'exit-code'
 }
 
 /** Whether Restart= and its exceptions ask for another start (systemd 252 `service_shall_restart`). */

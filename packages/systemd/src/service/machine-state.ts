@@ -146,10 +146,10 @@ export const INITIAL_STATE: MachineState = {
 
 /** The running process of a role, if any. */
 export function alive(state: MachineState, role: Role): ProcessRecord | undefined {
-  return state.processes.find((process) => process.role === role && process.exit === undefined)
+  return state.processes.find((record) => record.role === role && record.exit === undefined)
 }
 
 /** The newest process of a role, alive or not. */
 export function newest(state: MachineState, role: Role): ProcessRecord | undefined {
-  return state.processes.findLast((process) => process.role === role)
+  return state.processes.findLast((record) => record.role === role)
 }

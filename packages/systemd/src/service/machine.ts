@@ -262,17 +262,17 @@ export class ServiceMachine {
 
   /** Notes the end of a process and says what it means; undefined when no such process is known. */
   #noteExit(role: Role, exit: ExitStatus): Result | undefined {
-    const process = alive(this.#state, role)
-    if (process === undefined) return undefined
+    const record = alive(this.#state, role)
+    if (record === undefined) return undefined
     this.#state.processes = this.#state.processes.map((other) =>
-      other === process ? { ...other, exit } : other,
+      other === record ? { ...other, exit } : other,
     )
-    const result = resultOf(this.#service, process, exit)
+    const result = resultOf(this.#service, record, exit)
     const who = role === 'main' ? 'Main' : 'Control'
     if (exit.code === 'unknown') {
       this.#log(
         NOTICE,
-        `${who} process ${process.pid} is gone; only its parent, an earlier manager, could have read its exit status.`,
+        `${who} process ${record.pid} is gone; only its parent, an earlier manager, could have read its exit status.`,
       )
     } else if (isFailure(result)) {
       this.#log(
@@ -439,8 +439,8 @@ export class ServiceMachine {
       mayRestart && this.#state.job?.type !== 'stop' && shallRestart(this.#service, this.#state)
     const queued = this.#state.job?.isRunning === false
     // Processes that outlive the unit (KillMode=) are none of its business any more.
-    this.#state.processes = this.#state.processes.map((process) =>
-      process.exit === undefined ? { ...process, exit: { code: 'unknown', status: 0 } } : process,
+    this.#state.processes = this.#state.processes.map((record) =>
+      record.exit === undefined ? { ...record, exit: { code: 'unknown', status: 0 } } : record,
     )
     this.#state.forgetsRestarts = !restarts
     this.#enter(isFailure(final) ? 'failed' : 'dead')

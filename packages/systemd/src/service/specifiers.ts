@@ -62,6 +62,7 @@ export function specifiersOf(unit: string, context: SpecifierContext): Specifier
     ['N', name.name],
     ['p', name.prefix],
     ['P', unescaped(name.prefix)],
+    ['q', context.hostname],
     ['s', user.shell],
     ['S', directories.state],
     ['t', directories.runtime],
