@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import type { Logger } from '@flotilla/daemon'
 import type { FullServer } from './http/full.ts'
 import { LeanConnection, type LeanHost } from './http/lean.ts'
@@ -105,9 +106,35 @@ export class ClientListener {
 
 /** Gives a connection to node:http, with the bytes that were read but not used. */
 function handOver(full: FullServer, socket: Socket, rest: Buffer): void {
+  if (socket.readableEnded) {
+    full.server.emit('connection', replay(socket, rest))
+    return
+  }
   full.server.emit('connection', socket)
   if (rest.length > 0) socket.unshift(rest)
   if (socket.isPaused()) socket.resume()
+}
+
+/** Stands for a socket whose client has said all: reads what it said, writes to it. */
+function replay(socket: Socket, rest: Buffer): Duplex {
+  const duplex = new Duplex({
+    read: () => undefined,
+    write: (chunk: Buffer, _encoding, done) => {
+      socket.write(chunk, done)
+    },
+    final: (done) => {
+      socket.end(done)
+    },
+    destroy: (error, done) => {
+      socket.destroy()
+      done(error)
+    },
+  })
+  socket.on('close', () => duplex.destroy())
+  socket.on('error', () => duplex.destroy())
+  duplex.push(rest)
+  duplex.push(null)
+  return duplex
 }
 
 function dateLine(): string {

@@ -1,5 +1,5 @@
 import type { Logger } from '@flotilla/daemon'
-import { CommandWriter, decodeCommand, frames, type Command } from './store/command.ts'
+import { command, CommandWriter, decodeCommand, frames, type Command } from './store/command.ts'
 import { refusal, type Refusal } from './store/errors.ts'
 import type { StoreEvent } from './store/event.ts'
 import type { Store } from './store/store.ts'
@@ -21,6 +21,8 @@ export interface ReplicaOptions {
   readonly store: Store
   readonly disk: Disk
   readonly logger: Logger
+  /** The database, for messages. */
+  readonly file: string
   readonly snapshotCount: number
   /** Milliseconds until an unanswered proposal is told that it timed out. */
   readonly requestTimeoutMs: number
@@ -33,8 +35,11 @@ interface InFlight {
   readonly frames: Buffer
   readonly firstIndex: number
   readonly proposedAt: number
+  readonly image: Image | undefined
   waiters: readonly Waiter[]
 }
+
+const NO_ROOM = refusal(300, 'etcdserver: no space left on the disk', 0)
 
 /** What operators are shown of the log. */
 export interface ReplicaStatus {
@@ -66,6 +71,8 @@ export class Replica {
   #imageIndex: number
   #imageEvent: number
   #isFull = false
+  /** The image of a batch that found no room: the next batch takes it along. */
+  #unwritten: Image | undefined
   #isHardKnown = false
   #commits = 0
   #commitMsSum = 0
@@ -88,10 +95,13 @@ export class Replica {
     this.#imageEvent = loaded.storeIndex
     disk.listen({
       persisted: (seq, commitMs) => this.#persisted(seq, commitMs),
-      full: (message) => this.#full(message),
+      full: (seq, message) => this.#full(seq, message),
       failed: (error) => options.onFailure(error),
     })
-    this.#timer = setInterval(() => this.#expireWaiters(), 500)
+    this.#timer = setInterval(() => {
+      this.#expireWaiters()
+      this.#tryForRoom()
+    }, 500)
   }
 
   get term(): number {
@@ -125,6 +135,10 @@ export class Replica {
       waiter(refusal(300, 'etcdserver: server stopped', 0))
       return
     }
+    if (this.#isFull) {
+      waiter(NO_ROOM)
+      return
+    }
     if (this.#writer.bytes > PENDING_BYTES_MAX) {
       waiter(refusal(300, 'etcdserver: too many requests', 0))
       return
@@ -150,7 +164,8 @@ export class Replica {
   }
 
   #flush(): void {
-    const image = this.#wantsImage() ? this.#takeImage() : undefined
+    const image = this.#unwritten ?? (this.#wantsImage() ? this.#takeImage() : undefined)
+    this.#unwritten = undefined
     if (this.#writer.count === 0 && image === undefined) return
     const count = this.#writer.count
     this.#seq += 1
@@ -159,6 +174,7 @@ export class Replica {
       firstIndex: this.#lastIndex + 1,
       proposedAt: this.#gatheringSince,
       frames: this.#writer.take(),
+      image,
       waiters: this.#waiters,
     }
     this.#waiters = []
@@ -188,6 +204,7 @@ export class Replica {
     if (batch === undefined || batch.seq !== seq)
       throw new Error(`disk acknowledged batch ${seq}, ${batch?.seq ?? 'none'} is in flight`)
     this.#inFlight = undefined
+    if (this.#isFull) this.#options.logger.info('storage: there is room again')
     this.#isFull = false
     this.#commits += 1
     this.#commitMsSum += commitMs
@@ -246,10 +263,34 @@ export class Replica {
     return upTo
   }
 
-  #full(message: string): void {
+  /** Nothing of the batch is on the disk: its proposals, and those behind it, have not happened. */
+  #full(seq: number, message: string): void {
+    const batch = this.#inFlight
+    if (batch === undefined || batch.seq !== seq)
+      throw new Error(`disk refused batch ${seq}, ${batch?.seq ?? 'none'} is in flight`)
     if (!this.#isFull)
-      this.#options.logger.error('storage: no room left, writes wait until there is', { message })
+      this.#options.logger.error('storage: no room left on the disk, writes are refused', {
+        file: this.#options.file,
+        message,
+      })
     this.#isFull = true
+    this.#inFlight = undefined
+    this.#lastIndex = batch.firstIndex - 1
+    this.#isHardKnown = false
+    this.#unwritten = batch.image
+    const refused = [...batch.waiters, ...this.#waiters]
+    this.#writer.take()
+    this.#waiters = []
+    for (const waiter of refused) waiter(NO_ROOM)
+  }
+
+  /** While the disk is full, a no-op now and then finds out whether there is room again. */
+  #tryForRoom(): void {
+    if (!this.#isFull || this.#inFlight !== undefined || this.#isClosed) return
+    this.#gatheringSince = this.#options.nowMs()
+    this.#writer.append(command({ op: 'noop', time: this.#gatheringSince }))
+    this.#waiters.push(() => undefined)
+    this.#flush()
   }
 
   /** Tells proposals that the disk does not take in time; they may still be applied later. */
@@ -278,8 +319,8 @@ export class Replica {
       this.#seq += 1
       const firstIndex = this.#lastIndex + 1
       const batch = { seq: this.#seq, term: this.#term, firstIndex, hard: this.#takeHardState() }
-      this.#inFlight = { ...batch, frames: Buffer.alloc(0), proposedAt: 0, waiters: [] }
-      const image = this.#takeImage()
+      const image = this.#unwritten ?? this.#takeImage()
+      this.#inFlight = { ...batch, frames: Buffer.alloc(0), proposedAt: 0, image, waiters: [] }
       this.#options.disk.write({ ...batch, frames: new Uint8Array(), image, compactTo: 0 })
     }
     await this.#options.disk.close()

@@ -63,11 +63,13 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     fail = resolve
   })
   const disk = await openDisk({ directory: config.storageDir, source: 'image' })
+  const file = `${config.storageDir}/kvd.db`
   const store = new Store({ historySize: config.eventHistory })
   const replica = new Replica({
     store,
     disk,
     logger,
+    file,
     snapshotCount: config.snapshotCount,
     requestTimeoutMs: 5_000 + 2 * config.electionMs,
     nowMs: Date.now,
@@ -97,7 +99,8 @@ async function join(
   const identity: Identity = { memberId: id, clusterId: clusterId([id]) }
   const cluster = new Cluster(identity, store)
   const time = Date.now()
-  await replica.proposeAsync(command({ op: 'noop', time }))
+  const begun = await replica.proposeAsync(command({ op: 'noop', time }))
+  const isWritable = begun === undefined
   logger.info(`raft: raft.node: ${id} elected leader ${id} at term ${replica.term}`)
   const { name, clientURLs, peerURLs } = config
   const known = cluster.member(id)
@@ -111,8 +114,12 @@ async function join(
         : [attributesCommand(id, { name, clientURLs }, time)]
   for (const entry of commands) {
     const outcome = await replica.proposeAsync(entry)
-    if (outcome === undefined || isRefusal(outcome))
-      throw new Error(`bootstrap: ${entry.key} was refused`)
+    if (outcome !== undefined && !isRefusal(outcome)) continue
+    // With room for nothing, what is there can still be read; but a new cluster has nothing.
+    if (known !== undefined && !isWritable) break
+    const cause = outcome === undefined ? 'no answer' : outcome.cause
+    const file = `${config.storageDir}/kvd.db`
+    throw new DiskError({ code: 'FULL', message: `${file}: the cluster was not made: ${cause}` })
   }
   const published = `{Name:${name} ClientURLs:[${clientURLs.join(' ')}]}`
   logger.info(`etcdserver: published ${published} to cluster ${cluster.id}`)

@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { BODY_BYTES_MAX, type BodyStream, type RawRequest, type Responder } from './message.ts'
 
 /** Go's default limit is 1 MiB; a key as long as this needs no more. */
 const HEADER_BYTES_MAX = 128 * 1024
-/** Bytes of a refused body that are read before the connection is closed (net/http 256 KiB). */
-const DISCARD_BYTES_MAX = 256 * 1024
+/** How long a refused body is read on, so that the answer is not lost (net/http rstAvoidanceDelay). */
+const LINGER_MS = 500
 
 export interface FullServer {
   readonly server: Server
@@ -24,13 +25,18 @@ export function createFullServer(
     headersTimeout: 30_000,
     connectionsCheckingInterval: 10_000,
   })
+  // A client that sends no more still gets its answers, as from Go.
+  Object.assign(server, { httpAllowHalfOpen: true })
+  const turns = new Turns()
   server.on('request', (request, response) => {
     readBody(request, response, (body, isBodyTooLarge) => {
-      const { head, path, query } = splitTarget(request)
-      route(
-        { ...head, path, query, body, isBodyTooLarge },
-        createResponder(request, response, streams),
-      )
+      turns.take(request.socket, response, () => {
+        const { head, path, query } = splitTarget(request)
+        route(
+          { ...head, path, query, body, isBodyTooLarge },
+          createResponder(request, response, streams),
+        )
+      })
     })
   })
   return {
@@ -39,6 +45,31 @@ export function createFullServer(
       for (const response of streams) response.end()
       server.closeIdleConnections()
     },
+  }
+}
+
+/**
+ * One request of a connection at a time: node:http hands out pipelined requests all at once, and a
+ * read behind a write would then overtake it.
+ */
+class Turns {
+  readonly #waiting = new WeakMap<Socket, (() => void)[]>()
+
+  take(socket: Socket, response: ServerResponse, serve: () => void): void {
+    const queue = this.#waiting.get(socket)
+    response.once('close', () => this.#next(socket))
+    if (queue !== undefined) {
+      queue.push(serve)
+      return
+    }
+    this.#waiting.set(socket, [])
+    serve()
+  }
+
+  #next(socket: Socket): void {
+    const serve = this.#waiting.get(socket)?.shift()
+    if (serve === undefined) this.#waiting.delete(socket)
+    else serve()
   }
 }
 
@@ -75,7 +106,7 @@ function readBody(
   const finish = (isTooLarge: boolean): void => {
     if (isDone) return
     isDone = true
-    if (isTooLarge) response.setHeader('Connection', 'close')
+    if (isTooLarge) response.once('finish', () => linger(request))
     done(isTooLarge ? '' : parts.join(''), isTooLarge)
     parts.length = 0
   }
@@ -83,9 +114,16 @@ function readBody(
     size += chunk.length
     if (!isDone && size <= BODY_BYTES_MAX) parts.push(chunk.toString('latin1'))
     else finish(true)
-    if (size > BODY_BYTES_MAX + DISCARD_BYTES_MAX) request.pause()
   })
   request.on('end', () => finish(false))
+}
+
+/** Closes our side, and drops what still comes for a moment: a reset would take the answer with it. */
+function linger(request: IncomingMessage): void {
+  const { socket } = request
+  request.resume()
+  socket.end()
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }
 
 function setHead(response: ServerResponse, head: string): void {
@@ -114,6 +152,8 @@ function createResponder(
       response.statusCode = status
       response.flushHeaders()
       streams.add(response)
+      // Nobody is left to hear the events, though answers would still be sent.
+      request.socket.once('end', () => response.destroy())
       response.once('close', () => streams.delete(response))
       return createStream(response)
     },

@@ -8,6 +8,8 @@ const HEAD_BYTES_MAX = 16 * 1024
 const BODY_BYTES_LEAN = 64 * 1024
 /** Bytes read ahead while an answer is being made, before the socket is paused. */
 const AHEAD_BYTES_MAX = 256 * 1024
+/** Answers that gather before they are written in any case. */
+const OUTPUT_LENGTH_MAX = 256 * 1024
 
 export interface LeanHost {
   route(request: RawRequest, responder: Responder): void
@@ -76,8 +78,11 @@ export class LeanConnection implements Responder {
   readonly #onData = (chunk: Buffer): void => {
     const text = chunk.toString('latin1')
     this.#input = this.#input === '' ? text : this.#input + text
-    if (this.#input.length > AHEAD_BYTES_MAX && this.#isAnswering) this.#socket.pause()
     this.#read()
+    if (this.#input.length <= AHEAD_BYTES_MAX) return
+    // A paused socket does not tell when its client is gone, and a long poll may wait for ever.
+    if (this.#stream === undefined) this.#socket.pause()
+    else this.#socket.destroy()
   }
 
   /** The client sends no more: what it did send is answered all the same. */
@@ -92,7 +97,7 @@ export class LeanConnection implements Responder {
   }
 
   readonly #onDrain = (): void => {
-    this.#read()
+    if (!this.#isAnswering) this.#goOn()
   }
 
   readonly #onClose = (): void => {
@@ -105,7 +110,7 @@ export class LeanConnection implements Responder {
   #read(): void {
     if (this.#isReading) return
     this.#isReading = true
-    while (!this.#isAnswering && !this.#socket.writableNeedDrain && this.#takeRequest());
+    while (!this.#isAnswering && this.#mayAnswer() && this.#takeRequest());
     this.#isReading = false
     if (this.#isEnded && !this.#isAnswering) {
       this.#finish()
@@ -114,6 +119,12 @@ export class LeanConnection implements Responder {
     this.#flushSoon()
     this.waitingSince =
       this.#isAnswering || this.#input === '' ? 0 : this.waitingSince || this.#host.nowMs()
+  }
+
+  /** False while the client does not take what it was answered. */
+  #mayAnswer(): boolean {
+    if (this.#output.length > OUTPUT_LENGTH_MAX) this.flush()
+    return !this.#socket.writableNeedDrain
   }
 
   /** True when a request was taken and another one may follow. */
@@ -168,6 +179,7 @@ export class LeanConnection implements Responder {
     this.flush()
     const rest = Buffer.from(this.#input, 'latin1')
     this.#input = ''
+    this.#isEnded = false
     for (const [event, listener] of [
       ['data', this.#onData],
       ['end', this.#onEnd],
@@ -203,6 +215,9 @@ export class LeanConnection implements Responder {
       this.#answered()
     })
     this.#stream = stream
+    // A check of credentials may have taken longer than the client waited.
+    if (this.#socket.destroyed) stream.closed()
+    else if (this.#isEnded) this.#socket.destroy()
     return stream
   }
 
@@ -214,8 +229,13 @@ export class LeanConnection implements Responder {
     }
     if (this.#isReading) return
     this.#flushSoon()
-    if (this.#socket.isPaused()) this.#socket.resume()
+    this.#goOn()
+  }
+
+  /** Takes up what came in while an answer was made or the client did not read. */
+  #goOn(): void {
     if (this.#input !== '' || this.#isEnded) this.#read()
+    if (this.#input.length <= AHEAD_BYTES_MAX && this.#socket.isPaused()) this.#socket.resume()
   }
 
   /** Closes our side behind everything that was answered. */

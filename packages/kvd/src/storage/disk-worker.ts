@@ -14,7 +14,6 @@ import type { Batch, DiskFailureFields, DiskOptions, FromDisk, ToDisk } from './
 const CHECKPOINT_COMMITS = 2_000
 const CHECKPOINT_BYTES = 16 * 1024 * 1024
 const IDLE_MS = 2_000
-const RETRY_FULL_MS = 1_000
 const SYNC_MARK_MS = 1_000
 
 /** Holds the one database connection of the process and serves batches in order. */
@@ -23,10 +22,8 @@ class DiskThread {
   readonly #directory: string
   readonly #database: LogDatabase
   readonly #mark: HighWaterFile
-  readonly #waiting: Batch[] = []
   #commitsSince = 0
   #bytesSince = 0
-  #isFull = false
   #isMarkDirty = false
   #idle: NodeJS.Timeout | undefined
 
@@ -53,34 +50,20 @@ class DiskThread {
       )
     this.#port.on('message', (message: ToDisk) => {
       if (message.type === 'close') this.#close()
-      else this.#take(message.batch)
+      else this.#write(message.batch)
     })
   }
 
-  #take(batch: Batch): void {
-    this.#waiting.push(batch)
-    if (!this.#isFull) this.#drain()
-  }
-
-  #drain(): void {
-    for (let batch = this.#waiting[0]; batch !== undefined; batch = this.#waiting[0]) {
-      if (!this.#write(batch)) return
-      this.#waiting.shift()
-    }
-    clearTimeout(this.#idle)
-    this.#idle = setTimeout(() => this.#checkpoint(), IDLE_MS)
-  }
-
-  #write(batch: Batch): boolean {
+  #write(batch: Batch): void {
     const start = performance.now()
     try {
       this.#database.write(batch)
     } catch (error) {
       if (codeOf(error) !== 'SQLITE_FULL') throw error
-      this.#waitForRoom(error)
-      return false
+      this.#post({ type: 'full', seq: batch.seq, message: messageOf(error) })
+      this.#checkpoint(true)
+      return
     }
-    this.#isFull = false
     this.#mark.write(batch.term, this.#database.lastIndex)
     this.#isMarkDirty = true
     const commitMs = performance.now() - start
@@ -88,25 +71,17 @@ class DiskThread {
     this.#commitsSince += 1
     this.#bytesSince += batch.frames.length
     const isLong = this.#commitsSince >= CHECKPOINT_COMMITS || this.#bytesSince >= CHECKPOINT_BYTES
-    if (isLong || batch.image !== undefined) this.#checkpoint()
-    return true
+    if (isLong || batch.image !== undefined) this.#checkpoint(false)
+    clearTimeout(this.#idle)
+    this.#idle = setTimeout(() => this.#checkpoint(false), IDLE_MS)
   }
 
-  /** Nothing of the batch was acknowledged: it is tried again until there is room (raft.md 5.8). */
-  #waitForRoom(error: unknown): void {
-    this.#isFull = true
-    this.#post({ type: 'full', message: messageOf(error) })
-    setTimeout(() => {
-      this.#checkpoint()
-      this.#drain()
-    }, RETRY_FULL_MS)
-  }
-
-  #checkpoint(): void {
+  /** @param makesRoom the WAL is emptied too: the disk is full */
+  #checkpoint(makesRoom: boolean): void {
     this.#commitsSince = 0
     this.#bytesSince = 0
     try {
-      this.#database.checkpoint(this.#isFull)
+      this.#database.checkpoint(makesRoom)
     } catch (error) {
       if (codeOf(error) !== 'SQLITE_FULL') throw error
     }
@@ -120,10 +95,8 @@ class DiskThread {
 
   #close(): void {
     clearTimeout(this.#idle)
-    if (!this.#isFull) {
-      this.#checkpoint()
-      this.#syncMark()
-    }
+    this.#checkpoint(false)
+    this.#syncMark()
     this.#database.close()
     this.#mark.close()
     this.#post({ type: 'closed' })
@@ -144,6 +117,8 @@ function failureOf(error: unknown, file: string): DiskFailureFields {
   const code = codeOf(error)
   const text = messageOf(error)
   if (error instanceof DamageError) return { code: 'DAMAGED', message: text }
+  if (code === 'SQLITE_FULL' || code === 'ENOSPC')
+    return { code: 'FULL', message: `${file}: no room left on the disk` }
   if (code.startsWith('SQLITE_BUSY') || code === 'SQLITE_LOCKED')
     return { code: 'IN_USE', message: `${file} is in use by another process` }
   if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB')

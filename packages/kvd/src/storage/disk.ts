@@ -32,8 +32,8 @@ export interface Recovered {
 
 export interface DiskListener {
   persisted(seq: number, commitMs: number): void
-  /** No room: the batch is tried again each second; nothing of it is durable. */
-  full(message: string): void
+  /** No room: nothing of the batch is on the disk, nor will it be. */
+  full(seq: number, message: string): void
   failed(error: DiskError): void
 }
 
@@ -59,7 +59,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   const failed = (failure: DiskFailureFields): void => listener?.failed(new DiskError(failure))
   worker.on('message', (message: FromDisk) => {
     if (message.type === 'persisted') listener?.persisted(message.seq, message.commitMs)
-    else if (message.type === 'full') listener?.full(message.message)
+    else if (message.type === 'full') listener?.full(message.seq, message.message)
     else if (message.type === 'failed') failed(message.failure)
   })
   worker.on('error', (error) => failed({ code: 'IO', message: `disk thread: ${String(error)}` }))

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { closeSync, fdatasyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { crc32 } from './checksum.ts'
 
 /** How far the disk had acknowledged when it was last asked. */
@@ -12,6 +12,7 @@ export interface HighWater {
 
 const SLOT_BYTES = 4096
 const MARK_BYTES = 32
+const FILE_BYTES = 2 * SLOT_BYTES
 const MAGIC = 0x6877_6d31
 
 /**
@@ -28,6 +29,10 @@ export class HighWaterFile {
     this.#fd = openSync(path, 'a+', 0o600)
     closeSync(this.#fd)
     this.#fd = openSync(path, 'r+')
+    // Both slots get their blocks now: a mark must not fail for want of room after its commit.
+    const { size } = fstatSync(this.#fd)
+    const missing = FILE_BYTES - size
+    if (missing > 0) writeSync(this.#fd, Buffer.alloc(missing), 0, missing, size)
     this.#seq = this.read()?.seq ?? 0
   }
 

@@ -181,6 +181,10 @@ export class LogDatabase {
     }
     post({ type: 'entries', entries })
     const lastIndex = expected === 0 ? applied : expected - 1
+    if (applied === 0 && firstIndex > 1)
+      throw new DamageError(
+        `${this.#file}: the log begins at entry ${firstIndex}, older ones are compacted`,
+      )
     if (lastIndex < applied || (firstIndex > applied + 1 && firstIndex !== 0))
       throw new DamageError(
         `${this.#file}: the log holds ${firstIndex} to ${lastIndex}, the store stands at ${applied}`,
@@ -255,9 +259,9 @@ export class LogDatabase {
       )
   }
 
-  /** Moves the WAL into the database file; `isFinal` also empties the WAL. */
-  checkpoint(isFinal: boolean): void {
-    this.#db.pragma(`wal_checkpoint(${isFinal ? 'TRUNCATE' : 'PASSIVE'})`)
+  /** Moves the WAL into the database file; `isEmptied` makes it short as well. */
+  checkpoint(isEmptied: boolean): void {
+    this.#db.pragma(`wal_checkpoint(${isEmptied ? 'TRUNCATE' : 'PASSIVE'})`)
   }
 
   close(): void {

@@ -73,12 +73,12 @@ export type FromDisk =
       readonly seq: number
       readonly commitMs: number
     }
-  | { readonly type: 'full'; readonly message: string }
+  | { readonly type: 'full'; readonly seq: number; readonly message: string }
   | { readonly type: 'closed' }
   | { readonly type: 'failed'; readonly failure: DiskFailureFields }
 
 /** Why the disk cannot serve. `code` decides the exit status. */
 export interface DiskFailureFields {
-  readonly code: 'IN_USE' | 'DAMAGED' | 'IO' | 'NO_ADDON' | 'FORMAT'
+  readonly code: 'IN_USE' | 'DAMAGED' | 'FULL' | 'IO' | 'NO_ADDON' | 'FORMAT'
   readonly message: string
 }
