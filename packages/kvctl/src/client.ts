@@ -87,7 +87,7 @@ async function findEndpoints(env: Io['env'], global: Options): Promise<readonly 
 }
 
 /** etcd 2.3 etcdctl/command/util.go: the order in which the options and variables count. */
-export function givenEndpoints(env: Io['env'], global: Options): string {
+function givenEndpoints(env: Io['env'], global: Options): string {
   return (
     global.text('endpoints') ||
     env['ETCDCTL_ENDPOINTS'] ||

@@ -37,6 +37,9 @@ export function errorText(error: unknown): string {
   return error instanceof TransportError ? transportText(error) : error.message
 }
 
+/** Node's words for an answer that did not come before the connection ended; Go's EOF is no connection error. */
+const HANG_UP = 'socket hang up'
+
 function transportText(error: TransportError): string {
   const { cause } = error
   const address = addressOf(cause)
@@ -54,7 +57,7 @@ function transportText(error: TransportError): string {
     case 'EAI_AGAIN':
       return `dial tcp: lookup ${field(cause, 'hostname')}: Temporary failure in name resolution`
     case 'ECONNRESET':
-      return error.message === 'socket hang up'
+      return error.message === HANG_UP
         ? 'EOF'
         : `read tcp ${address}: read: connection reset by peer`
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
@@ -65,9 +68,17 @@ function transportText(error: TransportError): string {
     case 'CERT_HAS_EXPIRED':
     case 'CERT_NOT_YET_VALID':
       return 'x509: certificate has expired or is not yet valid'
+    case 'ERR_SSL_WRONG_VERSION_NUMBER':
+      return 'tls: first record does not look like a TLS handshake'
     default:
-      return error.message
+      return alertText(error.code) ?? error.message
   }
+}
+
+/** OpenSSL names the alert of the other side in its code: `ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`. */
+function alertText(code: string): string | undefined {
+  const [, alert] = /^ERR_SSL_\w+_ALERT_(\w+)$/.exec(code) ?? []
+  return alert && `remote error: tls: ${alert.toLowerCase().replaceAll('_', ' ')}`
 }
 
 function addressOf(cause: unknown): string {
@@ -99,6 +110,8 @@ export function isConnectionError(error: unknown): boolean {
   if (error instanceof ClusterError) {
     return error.errors.every((one) => isConnectionError(one.error))
   }
-  if (error instanceof TransportError) return CONNECTION_CODES.has(error.code)
+  if (error instanceof TransportError) {
+    return CONNECTION_CODES.has(error.code) && error.message !== HANG_UP
+  }
   return error instanceof Error && error.name === 'TimeoutError'
 }

@@ -142,6 +142,11 @@ test('failures have the words of Go', (t) => {
     [failed('ECONNRESET', {}, 'socket hang up'), 'EOF'],
     [failed('CERT_HAS_EXPIRED'), 'x509: certificate has expired or is not yet valid'],
     [failed('SELF_SIGNED_CERT_IN_CHAIN'), 'x509: certificate signed by unknown authority'],
+    [failed('ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE'), 'remote error: tls: bad certificate'],
+    [
+      failed('ERR_SSL_WRONG_VERSION_NUMBER'),
+      'tls: first record does not look like a TLS handshake',
+    ],
     [failed('OTHER'), 'm'],
     [new DOMException('x', 'TimeoutError'), 'context deadline exceeded'],
     [
@@ -179,6 +184,8 @@ test('the end of a command that failed', (t) => {
   t.equal(isConnectionError(new ClusterError('UNAVAILABLE', [])), true)
   t.equal(isConnectionError(failed('HEADER_TIMEOUT')), true)
   t.equal(isConnectionError(new DOMException('x', 'TimeoutError')), true)
+  t.equal(isConnectionError(failed('ECONNRESET')), true)
+  t.equal(isConnectionError(failed('ECONNRESET', {}, 'socket hang up')), false)
   t.equal(isConnectionError(new Error('x')), false)
   t.end()
 })
