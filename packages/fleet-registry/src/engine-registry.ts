@@ -1,5 +1,5 @@
 import { isKvError, type KeysApi } from '@flotilla/kv-client'
-import { decodeLease, encodeLease, type Lease } from './codec.ts'
+import { decodeLease, decodeMachine, encodeLease, type Lease } from './codec.ts'
 import type { Keys } from './keys.ts'
 
 /** The engine version that this registry format has. */
@@ -31,6 +31,22 @@ export class EngineRegistry {
   async unschedule(name: string, machineID: string): Promise<number | undefined> {
     const key = this.#keys.target(name)
     return await unless([100, 101], this.#client.delete(key, { prevValue: machineID }))
+  }
+
+  /** IDs of the machines that have a live record, read from the store itself. */
+  async liveMachines(): Promise<string[]> {
+    try {
+      const options = { recursive: true, quorum: true }
+      const { node } = await this.#client.get(this.#keys.machines, options)
+      return (node.nodes ?? []).flatMap(({ nodes = [] }) =>
+        nodes.flatMap(({ key, value }) =>
+          key.endsWith('/object') ? (decodeMachine(value ?? '')?.id ?? []) : [],
+        ),
+      )
+    } catch (error) {
+      if (isKvError(error, 100)) return []
+      throw error
+    }
   }
 
   /** Takes the lease when nobody has it. */

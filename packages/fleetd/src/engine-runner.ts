@@ -109,8 +109,24 @@ export class EngineRunner {
       snapshot.hasDeparted(id) || contact.heldForMs(now()) >= agentTTLSeconds * 1000
     const tasks = reconcile(new ClusterState(snapshot.jobs(), snapshot.machines()), isGone)
     metrics.reconciled()
+    if (!(await this.#areGone(tasks))) return
     const last = await this.#execute(tasks)
     if (last > 0) await cache.reach(last, OWN_WRITES_MS)
+  }
+
+  /**
+   * Asks the store itself before units of a missing machine are moved: a watch that hangs unnoticed must not cost a
+   * living machine its units. False: the snapshot was behind and has been read anew; the next pass decides again.
+   */
+  async #areGone(tasks: readonly Task[]): Promise<boolean> {
+    const { cache, registry, log, signal } = this.#options
+    const missing = new Set(tasks.filter(isMachineAway).map((task) => task.machine))
+    if (missing.size === 0) return true
+    const alive = (await registry.liveMachines()).filter((id) => missing.has(id))
+    if (alive.length === 0) return true
+    log.warn('engine: registry copy was out of date', { machines: alive.join(',') })
+    await cache.load(signal)
+    return false
   }
 
   /** Carries tasks out, those of one unit in order; gives the index of the last write. */
@@ -136,7 +152,7 @@ export class EngineRunner {
   async #perform(task: Task): Promise<number | undefined> {
     const { registry, metrics, log } = this.#options
     metrics.task(task.type)
-    if (task.reason.endsWith('went away')) metrics.reconcileFailure('machine_away')
+    if (isMachineAway(task)) metrics.reconcileFailure('machine_away')
     try {
       const index =
         task.type === 'UnscheduleUnit'
@@ -157,4 +173,8 @@ export class EngineRunner {
     this.#lease = undefined
     if (held !== undefined) await this.#options.registry.releaseLease(held.index)
   }
+}
+
+function isMachineAway(task: Task): boolean {
+  return task.type === 'UnscheduleUnit' && task.reason.endsWith('went away')
 }

@@ -17,7 +17,8 @@ export interface LoopOptions {
   readonly intervalMs: number
   /** One round. A rejection goes to `onError` and the loop lives on. */
   readonly pass: () => Promise<void>
-  readonly onError: (error: unknown) => void
+  /** `failures`: how many rounds in a row have failed with this one. */
+  readonly onError: (error: unknown, failures: number) => void
 }
 
 /** Runs a pass now, at every interval, and soon after each trigger; never two at once. */
@@ -38,12 +39,15 @@ export class Loop {
 
   /** Runs until the signal aborts; a pass that has begun is finished first. */
   async run(signal: AbortSignal): Promise<void> {
+    let failures = 0
     while (!signal.aborted) {
       this.#isTriggered = false
       try {
         await this.#options.pass()
+        failures = 0
       } catch (error) {
-        this.#options.onError(error)
+        failures += 1
+        this.#options.onError(error, failures)
         // A pass that fails at once must not spin on the triggers of others.
         await pause(Math.min(this.#options.intervalMs, ERROR_PAUSE_MS), signal)
       }
@@ -83,7 +87,8 @@ export async function eachLimit<T>(
   if (errors.length > 0) throw errors[0]
 }
 
-/** The text of an error for a log line. */
+/** The text of an error for a log line, with what caused it. */
 export function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message
 }

@@ -126,7 +126,7 @@ export class Membership {
   #failed(error: unknown, forMs: number): void {
     const { contact, log, ttlSeconds } = this.#options
     contact.failed()
-    log.warn('Monitor: heartbeat failed', { error: errorText(error) })
+    if (forMs === 0) log.warn('Monitor: heartbeat failed', { error: errorText(error) })
     if (this.#isRegistered && forMs >= (ttlSeconds * 1000) / 3) {
       this.#isRegistered = false
       log.error('Monitor timed out before successful heartbeat')

@@ -169,10 +169,11 @@ export class Session {
   }
 
   #loop(name: string, intervalMs: number, pass: () => Promise<void>): Loop {
-    const onError = (error: unknown): void => {
-      if (!this.#loops.signal.aborted) {
-        this.#options.log.warn(`${name}: pass failed`, { error: errorText(error) })
-      }
+    const onError = (error: unknown, failures: number): void => {
+      if (this.#loops.signal.aborted) return
+      // An outage is one event, however many rounds it lasts.
+      const level = failures === 1 ? 'warn' : 'debug'
+      this.#options.log[level](`${name}: pass failed`, { error: errorText(error), failures })
     }
     return new Loop({ intervalMs, pass, onError })
   }

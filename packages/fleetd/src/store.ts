@@ -11,6 +11,8 @@ export async function openStore(config: StoreConfig): Promise<KvClient> {
   return createClient({
     endpoints,
     requestTimeoutMs,
+    // A copy of the registry that is ten seconds behind after an outage would make start and stop late.
+    backoff: { minMs: 100, maxMs: 1000 },
     tls: { ca, cert, key, rejectUnauthorized: cert !== undefined && key !== undefined },
     ...(username === '' ? {} : { username, password }),
   })

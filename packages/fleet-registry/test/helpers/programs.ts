@@ -1,0 +1,82 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+
+/** A server of the v2 API that can be started: a command and the arguments it needs beside the URLs. */
+export interface Program {
+  readonly name: string
+  readonly command: readonly string[]
+}
+
+/** `KVD` in the environment names another build. */
+const KVD =
+  process.env['KVD'] ?? fileURLToPath(new URL('../../../../kvd/bin/kvd.js', import.meta.url))
+
+/** The real etcd, where it is installed. */
+export function findEtcd(): Program | undefined {
+  const path = (process.env['PATH'] ?? '').split(delimiter)
+  const found = path.map((directory) => join(directory, 'etcd')).find(existsSync)
+  return found === undefined ? undefined : { name: 'etcd', command: [found, '--enable-v2'] }
+}
+
+/** Our kvd, where it is built. */
+export function findKvd(): Program | undefined {
+  const { status } = spawnSync(process.execPath, [KVD, '--version'], { stdio: 'ignore' })
+  return status === 0 ? { name: 'kvd', command: [process.execPath, KVD] } : undefined
+}
+
+/** Starts a cluster of one until the test is over; the URL answers when this resolves. */
+export async function start(t: Test, program: Program): Promise<{ port: number }> {
+  const [port, peerPort] = await freePorts()
+  const url = `http://127.0.0.1:${port}`
+  const peerUrl = `http://127.0.0.1:${peerPort}`
+  const [command = '', ...first] = program.command
+  const args = [
+    `--data-dir=${join(t.testdir(), 'data')}`,
+    `--initial-cluster=default=${peerUrl}`,
+    `--listen-client-urls=${url}`,
+    `--advertise-client-urls=${url}`,
+    `--listen-peer-urls=${peerUrl}`,
+    `--initial-advertise-peer-urls=${peerUrl}`,
+  ]
+  const child = spawn(command, [...first, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let log = ''
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (log += chunk))
+  const ended = new Promise((resolve) => child.on('close', resolve))
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  while (!(await isReady(url))) {
+    if (child.exitCode !== null) throw new Error(`${program.name} ended: ${log}`)
+  }
+  return { port }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`${url}/health`)
+    return answer.ok && (await answer.text()).includes('true')
+  } catch {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    return false
+  }
+}
+
+async function freePorts(): Promise<[number, number]> {
+  const servers = await Promise.all([0, 0].map(listenAnywhere))
+  const ports = servers.map((server) => {
+    const address = server.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  })
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return [ports[0] ?? 0, ports[1] ?? 0]
+}
+
+function listenAnywhere(): Promise<ReturnType<typeof createServer>> {
+  const server = createServer()
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
+}
