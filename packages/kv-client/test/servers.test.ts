@@ -1,6 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises'
 import * as fc from 'fast-check'
-import { test } from 'tap'
+import tap, { test } from 'tap'
 import { createClient } from '../src/index.ts'
 import type { KvClient, KvResponse, WatchEvent } from '../src/index.ts'
 import { Cutter } from './helpers/cutter.ts'
@@ -9,6 +9,8 @@ import { checkSequence, propertyOptions } from './helpers/sequence.ts'
 
 // The same against the servers themselves: a real etcd by long polls, our kvd over WebSocket and by
 // long polls. Each is skipped where it is not there.
+
+tap.setTimeout(600_000)
 
 const TARGETS = [
   { name: 'etcd by long polls', program: findEtcd(), webSocket: false },
@@ -95,9 +97,32 @@ for (const { name, program, webSocket } of TARGETS) {
         kv.close()
       }
     })
-    await fc.assert(property, propertyOptions(t, 25))
+    await fc.assert(property, propertyOptions(t, 15))
     t.comment(`${cutter.cuts} connections were cut in the middle of an answer`)
     t.ok(cutter.cuts > 0)
+  })
+}
+
+for (const { name, program, webSocket } of TARGETS) {
+  const skip = program === undefined ? 'not installed or not built' : false
+
+  test(`${name}: a watch outlives its server`, { skip }, async (t) => {
+    if (program === undefined) return
+    const server = await start(t, program)
+    const endpoints = [`127.0.0.1:${server.port}`]
+    const kv = createClient({ endpoints, webSocket, backoff: { minMs: 1, maxMs: 50 } })
+    t.teardown(() => kv.close())
+    const base = (await kv.mkdir('/w')).etcdIndex
+    const seen = collect(kv, '/w', base)
+    const log: KvResponse[] = []
+    for (let round = 0; round < 3; round++) {
+      for (let n = 0; n < 20; n++) log.push(await kv.set(`/w/${n % 3}`, `${round}.${n}`))
+      await server.restart()
+    }
+    log.push(await kv.set('/w/end', ''))
+    const items = await seen
+    t.equal(checkSequence({ base, log, items, prefix: '/w' }), 0, 'no gap')
+    t.equal(items.length, log.length)
   })
 }
 

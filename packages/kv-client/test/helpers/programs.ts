@@ -28,13 +28,21 @@ export function findKvd(): Program | undefined {
   return status === 0 ? { name: 'kvd', command: [process.execPath, KVD] } : undefined
 }
 
+/** A cluster of one. */
+export interface Running {
+  readonly port: number
+  /** Ends it without warning and starts it again on the same data and ports. */
+  restart(): Promise<void>
+}
+
 /** Starts a cluster of one until the test is over; the URL answers when this resolves. */
-export async function start(t: Test, program: Program): Promise<{ port: number }> {
+export async function start(t: Test, program: Program): Promise<Running> {
   const [port, peerPort] = await freePorts()
   const url = `http://127.0.0.1:${port}`
   const peerUrl = `http://127.0.0.1:${peerPort}`
   const [command = '', ...first] = program.command
   const args = [
+    ...first,
     `--data-dir=${join(t.testdir(), 'data')}`,
     `--initial-cluster=default=${peerUrl}`,
     `--listen-client-urls=${url}`,
@@ -42,18 +50,28 @@ export async function start(t: Test, program: Program): Promise<{ port: number }
     `--listen-peer-urls=${peerUrl}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
   ]
-  const child = spawn(command, [...first, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
-  let log = ''
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (log += chunk))
-  const ended = new Promise((resolve) => child.on('close', resolve))
-  t.teardown(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
-  while (!(await isReady(url))) {
-    if (child.exitCode !== null) throw new Error(`${program.name} ended: ${log}`)
+  const launch = async (): Promise<() => Promise<void>> => {
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    let log = ''
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (log += chunk))
+    const ended = new Promise((resolve) => child.on('close', resolve))
+    while (!(await isReady(url))) {
+      if (child.exitCode !== null) throw new Error(`${program.name} ended: ${log}`)
+    }
+    return async () => {
+      child.kill('SIGKILL')
+      await ended
+    }
   }
-  return { port }
+  let kill = await launch()
+  t.teardown(() => kill())
+  return {
+    port,
+    async restart() {
+      await kill()
+      kill = await launch()
+    },
+  }
 }
 
 async function isReady(url: string): Promise<boolean> {
