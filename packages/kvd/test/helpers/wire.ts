@@ -98,6 +98,11 @@ export class Wire {
     this.#socket.pause()
   }
 
+  /** Reads again. */
+  readOn(): void {
+    this.#socket.resume()
+  }
+
   /** Cuts the connection. */
   cut(): void {
     this.#socket.destroy()
