@@ -26,6 +26,7 @@ t.test('time spans', (tt) => {
     ['1,5s', undefined],
     ['-1s', undefined],
     ['5 parsecs', undefined],
+    ['5 constructor', undefined],
   ]
   for (const [text, ms] of table) tt.equal(parseTimeSpan(text), ms, text)
   for (const [ms, text] of [

@@ -42,23 +42,24 @@ export function formatTimestamp(timeMs: number): string {
 const micros = (timeMs: number): string =>
   `${String(Math.floor(timeMs % 1000)).padStart(3, '0')}000`
 
-const TIMES: Readonly<Record<string, (timeMs: number) => string>> = {
-  short: (timeMs) => {
-    const date = new Date(timeMs)
-    return `${MONTHS[date.getMonth()] ?? ''} ${two(date.getDate())} ${clock(date)}`
-  },
-  'short-precise': (timeMs) => `${TIMES['short']?.(timeMs) ?? ''}.${micros(timeMs)}`,
-  'short-iso': (timeMs) => {
-    const date = new Date(timeMs)
-    return `${day(date)}T${clock(date)}${offset(date)}`
-  },
-  'short-iso-precise': (timeMs) => {
-    const date = new Date(timeMs)
-    return `${day(date)}T${clock(date)}.${micros(timeMs)}${offset(date)}`
-  },
-  'short-full': formatTimestamp,
-  'short-unix': (timeMs) => `${Math.floor(timeMs / 1000)}.${micros(timeMs)}`,
+function short(timeMs: number): string {
+  const date = new Date(timeMs)
+  return `${MONTHS[date.getMonth()] ?? ''} ${two(date.getDate())} ${clock(date)}`
 }
+
+function iso(timeMs: number, fraction = ''): string {
+  const date = new Date(timeMs)
+  return `${day(date)}T${clock(date)}${fraction}${offset(date)}`
+}
+
+const TIMES: ReadonlyMap<string, (timeMs: number) => string> = new Map([
+  ['short', short],
+  ['short-precise', (timeMs) => `${short(timeMs)}.${micros(timeMs)}`],
+  ['short-iso', (timeMs) => iso(timeMs)],
+  ['short-iso-precise', (timeMs) => iso(timeMs, `.${micros(timeMs)}`)],
+  ['short-full', formatTimestamp],
+  ['short-unix', (timeMs) => `${Math.floor(timeMs / 1000)}.${micros(timeMs)}`],
+])
 
 function json(entry: JournalEntry, context: JournalContext): string {
   return JSON.stringify({
@@ -79,7 +80,7 @@ function json(entry: JournalEntry, context: JournalContext): string {
 export function journalFormatter(mode: string, context: JournalContext): JournalFormatter {
   if (mode === 'cat') return ({ message }) => message
   if (mode === 'json') return (entry) => json(entry, context)
-  const time = TIMES[mode]
+  const time = TIMES.get(mode)
   if (time === undefined)
     throw new UnitManagerError('INVALID_ARGUMENT', `Unknown output format '${mode}'.`)
   return ({ timeMs, identifier, pid, message }) => {

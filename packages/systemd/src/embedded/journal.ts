@@ -68,9 +68,9 @@ function readEntries(path: string): Omit<JournalEntry, 'seq'>[] {
       .split('\n')
       .map(parseLine)
       .filter((entry) => entry !== undefined)
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
-    throw error
+  } catch {
+    // It is not there yet, or the disk refuses: what memory has is then all there is.
+    return []
   }
 }
 

@@ -14,7 +14,9 @@ export interface OutputLine {
 
 /** Longer lines are cut in pieces (journald's LineMax). */
 const LINE_BYTES_MAX = 48 * 1024
+/** What a pipe holds. */
 const READ_BYTES = 64 * 1024
+const DRAIN_READS_MAX = 16
 
 /** Makes the named pipe unless it is there. */
 export async function makeFifo(path: string): Promise<void> {
@@ -28,43 +30,44 @@ export async function makeFifo(path: string): Promise<void> {
   await promisify(execFile)('mkfifo', ['-m', '600', path])
 }
 
-/** Cuts bytes into lines; empty lines are dropped, as journald does. */
+/** Cuts bytes into lines of limited length. */
 export class LineSplitter {
   #rest: Buffer = Buffer.alloc(0)
 
-  push(bytes: Buffer): OutputLine[] {
-    const lines: OutputLine[] = []
+  push(bytes: Buffer): Buffer[] {
+    const lines: Buffer[] = []
     let data = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes])
     for (;;) {
       const end = data.indexOf(0x0a)
       const length = end === -1 ? data.length : end
       if (length >= LINE_BYTES_MAX) {
-        add(lines, data.subarray(0, LINE_BYTES_MAX))
+        lines.push(data.subarray(0, LINE_BYTES_MAX))
         data = data.subarray(LINE_BYTES_MAX)
       } else if (end === -1) {
         this.#rest = Buffer.from(data)
         return lines
       } else {
-        add(lines, data.subarray(0, end))
+        lines.push(data.subarray(0, end))
         data = data.subarray(end + 1)
       }
     }
   }
 
   /** What was not ended by a newline. */
-  flush(): OutputLine[] {
-    const lines: OutputLine[] = []
-    add(lines, this.#rest)
+  flush(): Buffer[] {
+    const rest = this.#rest
     this.#rest = Buffer.alloc(0)
-    return lines
+    return rest.length === 0 ? [] : [rest]
   }
 }
 
-function add(lines: OutputLine[], bytes: Buffer): void {
+/** Reads a line as journald does: the `<N>` prefix is taken off, and a line without text is none. */
+export function parseOutput(bytes: Buffer): OutputLine | undefined {
   const text = bytes.toString('utf8').replace(/[ \t\r\0]+$/, '')
   const prefix = /^<([0-7])>/.exec(text)
   const message = prefix === null ? text : text.slice(3)
-  if (message !== '') lines.push({ priority: prefix === null ? 6 : Number(prefix[1]), message })
+  if (message === '') return undefined
+  return { priority: prefix === null ? 6 : Number(prefix[1]), message }
 }
 
 /**
@@ -74,12 +77,12 @@ function add(lines: OutputLine[], bytes: Buffer): void {
  */
 export class OutputPipe {
   readonly #path: string
-  readonly #onLine: (line: OutputLine) => void
+  readonly #onLine: (line: Buffer) => void
   readonly #splitter = new LineSplitter()
   readonly #fd: number
   readonly #socket: Socket
 
-  constructor(path: string, onLine: (line: OutputLine) => void) {
+  constructor(path: string, onLine: (line: Buffer) => void) {
     this.#path = path
     this.#onLine = onLine
     this.#fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
@@ -96,7 +99,8 @@ export class OutputPipe {
   /** Takes what is in the pipe now, so that a process's last lines come before the news of its end. */
   drain(): void {
     const buffer = Buffer.alloc(READ_BYTES)
-    for (;;) {
+    // Bounded, because a process that is left may write without end.
+    for (let turn = 0; turn < DRAIN_READS_MAX; turn += 1) {
       const length = readNow(this.#fd, buffer)
       if (length === 0) break
       this.#take(buffer.subarray(0, length))
@@ -132,11 +136,11 @@ export interface OutputSource {
 /** The two pipes of a unit: its main process has one, and its control processes, which run one at a time, the other. */
 export class UnitOutput {
   readonly #path: string
-  readonly #onLine: (line: OutputLine, source: OutputSource) => void
+  readonly #onLine: (line: Buffer, source: OutputSource) => void
   readonly #pipes = new Map<Role, OutputPipe>()
   readonly #sources = new Map<Role, OutputSource>()
 
-  constructor(path: string, onLine: (line: OutputLine, source: OutputSource) => void) {
+  constructor(path: string, onLine: (line: Buffer, source: OutputSource) => void) {
     this.#path = path
     this.#onLine = onLine
   }

@@ -14,9 +14,10 @@ import type { Clock } from './clock.ts'
 import type { Journal } from './journal.ts'
 import type { LaunchFailure } from './launch.ts'
 import { environmentOf, errorText, type Launch, prepareLaunch, startProcess } from './launch.ts'
-import { UnitOutput } from './output.ts'
+import { type OutputSource, parseOutput, UnitOutput } from './output.ts'
 import { ProcessTable } from './process-table.ts'
 import { signalProcess } from './processes.ts'
+import { RateLimit } from './rate-limit.ts'
 import { removeState, type StoredUnit, writeState } from './state-file.ts'
 
 /** What the runners of a manager share. */
@@ -52,6 +53,7 @@ export class Runner {
   readonly #machine: ServiceMachine
   readonly #table: ProcessTable
   readonly #output: UnitOutput
+  readonly #limit = new RateLimit()
   readonly #children = new Map<number, ChildProcess>()
   readonly #inbox: Input[] = []
   #waiters: (() => void)[] = []
@@ -66,7 +68,7 @@ export class Runner {
     this.#machine = new ServiceMachine(service, stored?.state ?? INITIAL_STATE)
     this.#table = new ProcessTable(stored?.table)
     this.#output = new UnitOutput(join(context.outputDirectory, service.name), (line, source) => {
-      journal.append({ ...line, ...source, timeMs: context.clock.now() })
+      this.#take(line, source)
     })
   }
 
@@ -207,6 +209,18 @@ export class Runner {
       state,
       table: this.#table.store(),
     })
+  }
+
+  /** A line of output, unless the unit writes more than it may. */
+  #take(bytes: Buffer, source: OutputSource): void {
+    const timeMs = this.#context.clock.now()
+    const { isAllowed, suppressed } = this.#limit.take(timeMs)
+    if (suppressed > 0) {
+      const message = `Suppressed ${suppressed} messages from ${this.service.name}`
+      this.#journal.append({ timeMs, pid: 0, identifier: 'systemd-journald', priority: 6, message })
+    }
+    const line = isAllowed ? parseOutput(bytes) : undefined
+    if (line !== undefined) this.#journal.append({ ...line, ...source, timeMs })
   }
 
   // Processes

@@ -7,38 +7,21 @@ const WEEK = 7 * DAY
 const MONTH = 2_629_800 * SECOND
 const YEAR = 31_557_600 * SECOND
 
-const UNITS: Readonly<Record<string, number>> = {
-  '': SECOND,
-  seconds: SECOND,
-  second: SECOND,
-  sec: SECOND,
-  s: SECOND,
-  minutes: MINUTE,
-  minute: MINUTE,
-  min: MINUTE,
-  months: MONTH,
-  month: MONTH,
-  M: MONTH,
-  msec: MS,
-  ms: MS,
-  m: MINUTE,
-  hours: HOUR,
-  hour: HOUR,
-  hr: HOUR,
-  h: HOUR,
-  days: DAY,
-  day: DAY,
-  d: DAY,
-  weeks: WEEK,
-  week: WEEK,
-  w: WEEK,
-  years: YEAR,
-  year: YEAR,
-  y: YEAR,
-  usec: MS / 1000,
-  us: MS / 1000,
-  µs: MS / 1000,
-}
+const UNITS: ReadonlyMap<string, number> = new Map(
+  (
+    [
+      [MS / 1000, 'usec us µs'],
+      [MS, 'msec ms'],
+      [SECOND, 'seconds second sec s'],
+      [MINUTE, 'minutes minute min m'],
+      [HOUR, 'hours hour hr h'],
+      [DAY, 'days day d'],
+      [WEEK, 'weeks week w'],
+      [MONTH, 'months month M'],
+      [YEAR, 'years year y'],
+    ] as const
+  ).flatMap(([factor, names]) => names.split(' ').map((name) => [name, factor] as const)),
+)
 
 /** Milliseconds of a span such as `1min 30s`, `500ms` or `infinity`; a bare number is seconds. Undefined when it is none. */
 export function parseTimeSpan(text: string): number | undefined {
@@ -49,7 +32,7 @@ export function parseTimeSpan(text: string): number | undefined {
   if (parts.length === 0 || length !== source.length) return undefined
   let total = 0
   for (const [, number = '', unit = ''] of parts) {
-    const factor = UNITS[unit]
+    const factor = unit === '' ? SECOND : UNITS.get(unit)
     if (factor === undefined) return undefined
     total += Number(number) * factor
   }
