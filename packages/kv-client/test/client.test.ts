@@ -139,6 +139,7 @@ test('members, health, version and statistics', async (t) => {
     'GET /version': '{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}',
     'GET /v2/stats/store': '{"watchers":1}',
     'GET /health': '{"health": "true"}',
+    'GET /v2/machines': 'http://c:1, http://d:1',
   }
   let health = answers['GET /health']
   const { url, seen } = await member(t, (response, { line }) => {
@@ -157,6 +158,9 @@ test('members, health, version and statistics', async (t) => {
   t.match(seen.at(-1), { line: 'PUT /v2/members/ab', body: '{"peerURLs":["http://p:2"]}' })
   t.strictSame(await kv.version(), { etcdserver: '2.3.8', etcdcluster: '2.3.0' })
   t.strictSame(await kv.stats('store'), { watchers: 1 })
+  t.strictSame(await kv.machines(), ['http://c:1', 'http://d:1'])
+  const denied = await answering(t, 403, 'no')
+  await t.rejects(client(t, [denied.url]).machines(), { message: 'no', status: 403 } as const)
   t.equal(await kv.health(url), true)
   health = '{"health":true}'
   t.equal(await kv.health(`${url}/`), true)
@@ -245,7 +249,7 @@ test('https with a CA of its own and a client certificate', async (t) => {
     (_, response) => response.end(EVENT),
   )
   const url = await listen(t, server, 'https')
-  const kv = client(t, [url], { tls: { ca, ...made.client } })
+  const kv = client(t, [url], { tls: { ca: [ca], ...made.client } })
   t.equal((await kv.get('/a')).node.value, 'v')
   t.equal((await kv.set('/a', 'v')).node.value, 'v', 'and again, over the same connection')
   const insecure = client(t, [url], { tls: { ...made.client, rejectUnauthorized: false } })

@@ -3,38 +3,12 @@ import * as fc from 'fast-check'
 import { test } from 'tap'
 import type { Test } from 'tap'
 import { createClient } from '../src/index.ts'
-import type { ClientOptions, KvClient, WatchEvent } from '../src/index.ts'
+import type { KvClient, WatchEvent } from '../src/index.ts'
 import { Cutter } from './helpers/cutter.ts'
 import { checkSequence, propertyOptions } from './helpers/sequence.ts'
 import { StandIn } from './helpers/stand-in.ts'
+import { client, standIn, take, until } from './helpers/watching.ts'
 import type { StoredEvent } from './helpers/stand-in.ts'
-
-async function standIn(t: Test, webSocket: boolean, historyMax = 1000): Promise<StandIn> {
-  const server = await new StandIn({ webSocket, historyMax }).listen()
-  t.teardown(() => server.close())
-  return server
-}
-
-function client(t: Test, url: string, options: Partial<ClientOptions> = {}): KvClient {
-  const made = createClient({ endpoints: [url], backoff: { minMs: 1, maxMs: 4 }, ...options })
-  t.teardown(() => made.close())
-  return made
-}
-
-/** Waits, by turns of the event loop, until it holds. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await breathe()
-}
-
-async function take(watch: AsyncIterator<WatchEvent, undefined>, count: number): Promise<string[]> {
-  const seen: string[] = []
-  while (seen.length < count) {
-    const { value } = await watch.next()
-    if (value === undefined) break
-    seen.push(`${value.type} ${value.response?.node.key} ${value.response?.etcdIndex}`)
-  }
-  return seen
-}
 
 /** Room for a longer run with FC_RUNS. */
 const LONG = { timeout: 600_000 }

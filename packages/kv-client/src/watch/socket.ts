@@ -12,7 +12,7 @@ export interface SocketOptions {
   readonly authorization: string | undefined
   readonly handshakeTimeoutMs: number
   readonly frameBytesMax: number
-  /** Between two pings; a server that was silent for two of them is taken as gone. */
+  /** Between two pings; a server that was silent from one to the next is taken as gone. */
   readonly pingMs: number
 }
 

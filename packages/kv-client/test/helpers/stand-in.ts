@@ -42,6 +42,7 @@ export class StandIn {
   history: StoredEvent[] = []
   index = 3
   port = 0
+  onPing: () => void = () => undefined
 
   constructor(options: StandInOptions) {
     this.#options = options
@@ -190,6 +191,7 @@ export class StandIn {
     }
     const say = (frame: object): void => socket.send(JSON.stringify(frame))
     socket.on('error', () => undefined)
+    socket.on('ping', () => this.onPing())
     socket.on('close', () => [...own.keys()].forEach(drop))
     socket.on('message', (data) => {
       const { op, id, key, recursive, after }: Asked = JSON.parse(
