@@ -217,7 +217,7 @@ class WatchConnection {
   }
 
   #deliver(id: number, watch: OpenWatch, event: StoreEvent): void {
-    this.#socket.send(`{"id":${id},"type":"event","event":${event.json}}`)
+    this.#write(`{"id":${id},"type":"event","event":${event.json}}`)
     watch.sentIndex = event.index
     if (this.#socket.bufferedAmount <= this.#context.watchBytesMax) return
     this.#remove(id)
@@ -230,7 +230,18 @@ class WatchConnection {
   }
 
   #send(message: object): void {
-    this.#socket.send(JSON.stringify(message))
+    this.#write(JSON.stringify(message))
+  }
+
+  /** A client that does not read what it is told is not heard either. */
+  #write(text: string): void {
+    this.#socket.send(text, this.#written)
+    if (this.#socket.bufferedAmount > this.#context.watchBytesMax) this.#socket.pause()
+  }
+
+  readonly #written = (): void => {
+    if (this.#socket.isPaused && this.#socket.bufferedAmount <= this.#context.watchBytesMax / 2)
+      this.#socket.resume()
   }
 
   #remove(id: number): void {

@@ -281,10 +281,12 @@ export class Store {
       isNew: false,
     })
     const isWatched = node.space === 'keys'
+    // Whoever is told of the event may at once look for it in the history.
+    this.history.add(event)
     this.#tree.remove(node, (key) => {
       if (isWatched) this.watchers.notifyRemoved(event, key)
     })
-    this.#publish(event)
+    this.#notify(event)
     return event
   }
 
@@ -301,7 +303,8 @@ export class Store {
       isNew: kind.isNew,
       removedDir: false,
     })
-    this.#publish(event)
+    this.history.add(event)
+    this.#notify(event)
     return event
   }
 
@@ -326,8 +329,7 @@ export class Store {
     }
   }
 
-  #publish(event: StoreEvent): void {
-    this.history.add(event)
+  #notify(event: StoreEvent): void {
     if (event.space === 'auth') this.#onAuthChange()
     if (!event.refresh && event.space === 'keys') this.watchers.notify(event)
   }
