@@ -29,7 +29,7 @@ function baseName(path: string): string {
 }
 
 /** The longest name that the API accepts, in bytes. */
-export const UNIT_NAME_BYTES_MAX = 256
+const UNIT_NAME_BYTES_MAX = 256
 
 const UNIT_TYPES = new Set([
   'automount',

@@ -1,6 +1,7 @@
 import { mangleUnitName, type JobState } from '@flotilla/fleet-registry'
-import type { Client, Unit } from './client/types.ts'
+import type { Unit } from './client/types.ts'
 import { errorText, type Context, type Flags } from './context.ts'
+import { outcomes, untilFailure } from './parallel.ts'
 import { Waiter } from './wait.ts'
 
 /** A change of units' states that a command asks for. */
@@ -27,19 +28,32 @@ export async function setStates(
   change: Change & { readonly participle: string },
 ): Promise<Unit[] | undefined> {
   const client = await context.client()
-  const changed: Unit[] = []
-  try {
-    for (const name of args.map(mangleUnitName)) {
-      const unit = await client.unit(name)
-      if (unit === undefined || unit.desiredState === change.state) continue
-      await client.setTargetState(name, change.state)
-      changed.push(unit)
-    }
-    return changed
-  } catch (error) {
-    context.tell(`Error ${change.participle} units: ${errorText(error)}`)
-    return undefined
-  }
+  const all = await outcomes([...new Set(args.map(mangleUnitName))], async (name) => {
+    const unit = await client.unit(name)
+    if (unit === undefined || unit.desiredState === change.state) return undefined
+    await client.setTargetState(name, change.state)
+    return unit
+  })
+  const { values, failure } = untilFailure(all)
+  if (failure === undefined) return values.filter((unit) => unit !== undefined)
+  context.tell(`Error ${change.participle} units: ${errorText(failure.error)}`)
+  return undefined
+}
+
+/** Sets the wanted state of units, whatever they have. False when it could not be done; the reason is told. */
+export async function putStates(
+  context: Context,
+  units: readonly Unit[],
+  change: { readonly state: JobState; readonly participle: string },
+): Promise<boolean> {
+  const client = await context.client()
+  const all = await outcomes(units, async ({ name }) => {
+    await client.setTargetState(name, change.state)
+  })
+  const { failure } = untilFailure(all)
+  if (failure === undefined) return true
+  context.tell(`Error ${change.participle} units: ${errorText(failure.error)}`)
+  return false
 }
 
 /** Tells about global units and waits for the others. False when one did not arrive in time; that is told. */
@@ -79,19 +93,20 @@ export async function findUnits(
     context.tell('No units given')
     return { exitCode: 0 }
   }
-  const client: Client = await context.client()
-  try {
-    const found = await Promise.all(
-      args.map(async (argument) => await client.unit(mangleUnitName(argument))),
-    )
-    const units = found.filter((unit) => unit !== undefined)
-    if (units.length > 0) return { units }
-    context.tell('Units not found in registry')
-    return { exitCode: 0 }
-  } catch (error) {
-    context.tell(`Error retrieving list of units from repository: ${errorText(error)}`)
+  const client = await context.client()
+  const names = [...new Set(args.map(mangleUnitName))]
+  const { values, failure } = untilFailure(
+    await outcomes(names, async (name) => await client.unit(name)),
+  )
+  if (failure !== undefined) {
+    const why = errorText(failure.error)
+    context.tell(`Error retrieving list of units from repository: ${why}`)
     return { exitCode: 1 }
   }
+  const units = values.filter((unit) => unit !== undefined)
+  if (units.length > 0) return { units }
+  context.tell('Units not found in registry')
+  return { exitCode: 0 }
 }
 
 /** A list as Go prints it: `[a b]`. */

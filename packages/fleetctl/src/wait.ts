@@ -10,7 +10,7 @@ const FIRST_LOOKS_MS = [15, 20, 30, 40, 50, 50, 75, 75, 100, 100, 150, 200]
 const LOOK_MS = 250
 
 /** A unit did not reach a state in time; the message is the original's. */
-export class WaitError extends Error {
+class WaitError extends Error {
   override readonly name = 'WaitError'
 }
 

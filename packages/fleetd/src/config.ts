@@ -8,7 +8,10 @@ import {
 import { DEFAULT_KEY_PREFIX } from '@flotilla/fleet-registry'
 import { parseDurationMs, parseMetadata, parseStringList } from './config-values.ts'
 
-/** Every key of fleet.conf; in the environment it is `FLEET_` and the key in capitals. The last group is ours. */
+/**
+ * Every key of fleet.conf; in the environment it is `FLEET_` and the key in capitals. The last group is ours.
+ * @public read by the check that the manual page has them all
+ */
 export const CONFIG_KEYS = {
   verbosity: { type: 'int', default: 0, usage: 'above 0: debug log' },
   etcd_servers: {

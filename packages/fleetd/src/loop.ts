@@ -66,7 +66,10 @@ export class Loop {
 
 const ERROR_PAUSE_MS = 500
 
-/** Calls `work` for every item, at most `limit` at a time; rejects with the first error after all have ended. */
+/**
+ * Calls `work` for every item, at most `limit` at a time; rejects with the first error after all have ended. Between
+ * two items the event loop has its turn: work that computes must not make answers of the store look late.
+ */
 export async function eachLimit<T>(
   items: readonly T[],
   limit: number,
@@ -76,6 +79,7 @@ export async function eachLimit<T>(
   const errors: unknown[] = []
   const worker = async (): Promise<void> => {
     for (const item of queue) {
+      await new Promise(setImmediate)
       try {
         await work(item)
       } catch (error) {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 
 /** Every process of a tied unit carries it in its environment. */
-export const TIE_VARIABLE = 'FLOTILLA_TIE'
+const TIE_VARIABLE = 'FLOTILLA_TIE'
 
 /**
  * Waits until its standard input ends, which the kernel sees to when fleetd dies in whatever way, and kills every

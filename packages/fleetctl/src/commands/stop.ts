@@ -1,12 +1,11 @@
-import { awaitStates, findUnits, goList } from '../change.ts'
+import { awaitStates, findUnits, goList, putStates } from '../change.ts'
 import type { Unit } from '../client/types.ts'
-import { errorText, type Command } from '../context.ts'
+import type { Command } from '../context.ts'
 
 /** `stop UNIT...`: stops units; they stay loaded on their machine. */
 export const stop: Command = async (context, flags, args) => {
   const found = await findUnits(context, args)
   if ('exitCode' in found) return found.exitCode
-  const client = await context.client()
   const stopping: Unit[] = []
   for (const unit of found.units) {
     if (!unit.isGlobal && unit.currentState === 'inactive') {
@@ -15,14 +14,9 @@ export const stop: Command = async (context, flags, args) => {
     }
     const isStopped = unit.currentState === 'loaded' && unit.desiredState === 'loaded'
     if (isStopped) continue
-    try {
-      await client.setTargetState(unit.name, 'loaded')
-    } catch (error) {
-      context.tell(`Error stopping units: ${errorText(error)}`)
-      return 1
-    }
     stopping.push(unit)
   }
+  if (!(await putStates(context, stopping, { state: 'loaded', participle: 'stopping' }))) return 1
   const names = stopping.filter((unit) => !unit.isGlobal).map((unit) => unit.name)
   const arrived = await awaitStates(context, stopping, { verb: 'stop', state: 'loaded' }, flags)
   if (arrived) context.tell(`Successfully stopped units ${goList(names)}.`)

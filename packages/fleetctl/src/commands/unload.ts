@@ -1,24 +1,19 @@
-import { awaitStates, findUnits, goList } from '../change.ts'
+import { awaitStates, findUnits, goList, putStates } from '../change.ts'
 import type { Unit } from '../client/types.ts'
-import { errorText, type Command } from '../context.ts'
+import type { Command } from '../context.ts'
 
 /** `unload UNIT...`: takes units off their machines; they stay in the registry. */
 export const unload: Command = async (context, flags, args) => {
   const found = await findUnits(context, args)
   if ('exitCode' in found) return found.exitCode
-  const client = await context.client()
   const unloading: Unit[] = []
   for (const unit of found.units) {
     const isInactive = unit.currentState === 'inactive' && unit.desiredState === 'inactive'
     if (!unit.isGlobal && isInactive) continue
-    try {
-      await client.setTargetState(unit.name, 'inactive')
-    } catch (error) {
-      context.tell(`Error unloading units: ${errorText(error)}`)
-      return 1
-    }
     unloading.push(unit)
   }
+  if (!(await putStates(context, unloading, { state: 'inactive', participle: 'unloading' })))
+    return 1
   const names = unloading.filter((unit) => !unit.isGlobal).map((unit) => unit.name)
   const arrived = await awaitStates(
     context,

@@ -49,7 +49,7 @@ export async function unitResource(
 }
 
 /** A unit on the wire; global ones have neither current state nor machine. */
-export function unitSchema(unit: Unit): Record<string, unknown> {
+function unitSchema(unit: Unit): Record<string, unknown> {
   return omitEmpty({
     name: unit.name,
     options: unit.file.options.map(({ section, name, value }) => ({ section, name, value })),

@@ -113,8 +113,9 @@ const requirement = constantFrom(
   'Global=true',
 )
 const cluster = record({
-  machines: subarray(['A', 'B', 'C', 'D'])
-    .map((ids) => ids.map((id) => (id < 'C' ? machine(id, 'disk=ssd') : machine(id)))),
+  machines: subarray(['A', 'B', 'C', 'D']).map((ids) =>
+    ids.map((id) => (id < 'C' ? machine(id, 'disk=ssd') : machine(id))),
+  ),
   jobs: array(
     record({
       fleet: requirement,
