@@ -1,10 +1,16 @@
 import { resolveSrv } from 'node:dns/promises'
+import type { SrvRecord } from 'node:dns'
+
+type Resolve = (name: string) => Promise<readonly SrvRecord[]>
 
 /** The client URLs that the SRV records of a domain name, https first. Rejects when both look-ups fail. */
-export async function lookUpEndpoints(domain: string): Promise<string[]> {
+export async function lookUpEndpoints(
+  domain: string,
+  resolve: Resolve = resolveSrv,
+): Promise<string[]> {
   const [secure, plain] = await Promise.allSettled([
-    lookUp(`_etcd-client-ssl._tcp.${domain}`, 'https'),
-    lookUp(`_etcd-client._tcp.${domain}`, 'http'),
+    lookUp(resolve, `_etcd-client-ssl._tcp.${domain}`, 'https'),
+    lookUp(resolve, `_etcd-client._tcp.${domain}`, 'http'),
   ])
   if (secure.status === 'rejected' && plain.status === 'rejected') {
     throw new Error(`dns lookup errors: ${text(secure.reason)} and ${text(plain.reason)}`)
@@ -12,8 +18,8 @@ export async function lookUpEndpoints(domain: string): Promise<string[]> {
   return [secure, plain].flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
 }
 
-async function lookUp(name: string, scheme: string): Promise<string[]> {
-  const records = await resolveSrv(name)
+async function lookUp(resolve: Resolve, name: string, scheme: string): Promise<string[]> {
+  const records = await resolve(name)
   return records
     .toSorted((a, b) => a.priority - b.priority || b.weight - a.weight)
     .map((record) => `${scheme}://${record.name}:${record.port}`)

@@ -1,7 +1,10 @@
-import type { ReadStream, WriteStream } from 'node:tty'
-
-type Input = NodeJS.ReadableStream & Partial<Pick<ReadStream, 'isTTY' | 'setRawMode'>>
-type Screen = Pick<WriteStream, 'write'>
+type Input = NodeJS.ReadableStream & {
+  readonly isTTY?: boolean
+  setRawMode?(mode: boolean): unknown
+}
+interface Screen {
+  write(text: string): boolean
+}
 
 /** Everything a stream has, as UTF-8. */
 export async function readAll(input: NodeJS.ReadableStream): Promise<string> {

@@ -1,5 +1,15 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  writeSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
@@ -204,6 +214,27 @@ test('a data directory of kvd is copied file by file, the mark first', async (t)
   t.strictSame(await run(idle), { code: 0, stdout: '', stderr: '' })
   t.strictSame(readdirSync(join(directory, 'to2', 'member')), ['kvd.db'])
 })
+
+for (const changing of ['kvd.db-wal', 'kvd.db']) {
+  test(`a ${changing} that changes all the time ends the backup, and leaves nothing`, async (t) => {
+    const directory = t.testdir({ from: { member: { 'kvd.db': 'database', 'kvd.db-wal': '' } } })
+    const file = openSync(join(directory, 'from', 'member', changing), 'w')
+    const header = Buffer.alloc(32, 1)
+    let turns = 0
+    let timer = setImmediate(rewrite)
+    function rewrite(): void {
+      header.writeUInt32LE(++turns, 16)
+      writeSync(file, header, 0, header.length, changing === 'kvd.db' ? turns : 0)
+      timer = setImmediate(rewrite)
+    }
+    const to = join(directory, 'to')
+    const result = await run(['backup', '--data-dir', join(directory, 'from'), '--backup-dir', to])
+    clearImmediate(timer)
+    closeSync(file)
+    t.match(result, { code: 1, stderr: /kvd\.db changes too fast to be copied\n$/ })
+    t.strictSame(readdirSync(join(to, 'member')), [])
+  })
+}
 
 // The servers themselves: a backup made while they are written to, then a server on the copy.
 

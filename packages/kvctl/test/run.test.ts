@@ -1,5 +1,8 @@
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { test } from 'tap'
+import { lookUpEndpoints } from '../src/srv.ts'
+import { readHidden } from '../src/terminal.ts'
 import { event, run, serve } from './helpers/command.ts'
 import type { Script } from './helpers/command.ts'
 
@@ -300,4 +303,66 @@ test('directories and errors of the server', async (t) => {
     stderr: 'Error:  100: Key not found (/x) [12]\n',
   })
   t.match(await run([...at, '-o', 'yaml', 'get', '/x']), { code: 4, stderr: /^Error: {2}100/ })
+})
+
+test('endpoints out of SRV records, https first, by priority and weight', async (t) => {
+  const records: Record<string, readonly (readonly [string, number, number, number])[]> = {
+    '_etcd-client-ssl._tcp.x': [['s', 1, 0, 0]],
+    '_etcd-client._tcp.x': [
+      ['late', 1, 20, 9],
+      ['light', 2, 10, 1],
+      ['heavy', 3, 10, 5],
+    ],
+    '_etcd-client._tcp.y': [['only', 1, 0, 0]],
+  }
+  const resolve = async (name: string) => {
+    const found = records[name]
+    if (found === undefined) throw new Error(`no ${name}`)
+    return found.map(([host, port, priority, weight]) => ({ name: host, port, priority, weight }))
+  }
+  t.strictSame(await lookUpEndpoints('x', resolve), [
+    'https://s:1',
+    'http://heavy:3',
+    'http://light:2',
+    'http://late:1',
+  ])
+  t.strictSame(await lookUpEndpoints('y', resolve), ['http://only:1'])
+  await t.rejects(lookUpEndpoints('z', resolve), {
+    message: 'dns lookup errors: no _etcd-client-ssl._tcp.z and no _etcd-client._tcp.z',
+  })
+  for (const around of [{ env: { ETCDCTL_DISCOVERY_SRV: 'x.invalid' } }, {}]) {
+    const option = around.env === undefined ? ['-D', 'x.invalid'] : []
+    t.match(await run([...option, 'get', '/a'], around), {
+      code: 1,
+      stderr: /^dns lookup errors: /,
+    })
+  }
+})
+
+test('a password is read without showing it', async (t) => {
+  const table: readonly (readonly [string, string])[] = [
+    ['secret\r', 'secret'],
+    ['sex\u007fcret\n', 'secret'],
+    ['secret\u0004', 'secret'],
+    ['sécret', 'sécret'],
+  ]
+  for (const [typed, password] of table) {
+    const modes: boolean[] = []
+    const keyboard = Object.assign(new PassThrough(), {
+      isTTY: true as const,
+      setRawMode(this: PassThrough, mode: boolean) {
+        modes.push(mode)
+        return this
+      },
+    })
+    let shown = ''
+    const screen = { write: (text: string) => (shown += text) !== '' }
+    keyboard.end(typed)
+    t.equal(await readHidden('Password: ', keyboard, screen), password)
+    t.equal(shown, 'Password: \n')
+    t.strictSame(modes, [true, false])
+  }
+  const stopped = new PassThrough()
+  stopped.end('abc\u0003')
+  await t.rejects(readHidden('', stopped, { write: () => true }), { message: 'interrupted' })
 })

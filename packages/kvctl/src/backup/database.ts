@@ -1,11 +1,12 @@
 import { constants } from 'node:fs'
-import { access, copyFile, mkdir, open, rm } from 'node:fs/promises'
+import { access, copyFile, mkdir, open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 // kvd keeps its log and its store in one SQLite database in WAL mode, and a running kvd holds its
 // lock. Plain copies of the files are a whole database all the same, if the log was not begun anew
 // while they were made: pages that a checkpoint moved into the database file in the meantime are
-// still in the copy of the log, which counts. A log that is begun anew has another header.
+// still in the copy of the log, which counts. A log that is begun anew has another header; when there is
+// none, before and after, the database file must not have changed.
 
 const DATABASE = 'kvd.db'
 const LOG = 'kvd.db-wal'
@@ -29,10 +30,18 @@ export async function copyDatabase(from: string, to: string): Promise<void> {
 }
 
 async function copyOnce(from: string, to: string): Promise<boolean> {
-  const header = await readHeader(join(from, LOG))
+  const before = await stateOf(from)
   for (const name of [MARK, DATABASE, LOG]) await copy(join(from, name), join(to, name))
-  const isSame = header === (await readHeader(join(to, LOG)))
-  return isSame && header === (await readHeader(join(from, LOG)))
+  const after = await stateOf(from)
+  const isSame =
+    before.header === after.header && before.header === (await readHeader(join(to, LOG)))
+  // A log that is empty says nothing: it may have been begun and emptied again in the meantime.
+  return isSame && (before.header !== '' || before.database === after.database)
+}
+
+async function stateOf(directory: string): Promise<{ header: string; database: string }> {
+  const { mtimeNs, size } = await stat(join(directory, DATABASE), { bigint: true })
+  return { header: await readHeader(join(directory, LOG)), database: `${mtimeNs} ${size}` }
 }
 
 /** What tells one log from the next; '' for an empty one or none. */
