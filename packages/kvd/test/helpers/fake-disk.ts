@@ -1,0 +1,86 @@
+import { Buffer } from 'node:buffer'
+import { decodeCommand, frames, type Command } from '../../src/store/command.ts'
+import { DiskError, type Disk, type DiskListener, type Recovered } from '../../src/storage/disk.ts'
+import type { Batch, DiskFailureFields } from '../../src/storage/messages.ts'
+
+/** What a disk recovers that nothing was ever written to. */
+export const NOTHING: Recovered = {
+  loaded: {
+    hard: { term: 0, vote: '', commit: 0 },
+    applied: 0,
+    storeIndex: 0,
+    stats: undefined,
+    firstIndex: 0,
+    lastIndex: 0,
+  },
+  rows: [],
+  events: [],
+  entries: [],
+}
+
+/** A disk that becomes durable when the test says so, or at once. */
+export class FakeDisk implements Disk {
+  readonly recovered: Recovered
+  /** Everything that was ever handed to it. */
+  readonly batches: Batch[] = []
+  isClosed = false
+  /** Batches that came after `close`, which a real disk would drop. */
+  batchesTooLate = 0
+  readonly #isInstant: boolean
+  #pending: Batch[] = []
+  #listener: DiskListener | undefined
+
+  constructor(options: { readonly recovered?: Recovered; readonly isInstant?: boolean } = {}) {
+    this.recovered = options.recovered ?? NOTHING
+    this.#isInstant = options.isInstant ?? false
+  }
+
+  listen(listener: DiskListener): void {
+    this.#listener = listener
+  }
+
+  write(batch: Batch): void {
+    if (this.isClosed) {
+      this.batchesTooLate += 1
+      return
+    }
+    this.batches.push(batch)
+    this.#pending.push(batch)
+    if (this.#isInstant) setImmediate(() => this.commit())
+  }
+
+  /** The batch that has waited longest is durable now. */
+  commit(commitMs = 1): void {
+    this.#listener?.persisted(this.#take().seq, commitMs)
+  }
+
+  /** There is no room for it. */
+  fill(message: string): void {
+    this.#listener?.full(this.#take().seq, message)
+  }
+
+  fail(failure: DiskFailureFields): void {
+    this.#listener?.failed(new DiskError(failure))
+  }
+
+  #take(): Batch {
+    const batch = this.#pending.shift()
+    if (batch === undefined) throw new Error('no batch is waiting')
+    return batch
+  }
+
+  get waiting(): number {
+    return this.#pending.length
+  }
+
+  close(): Promise<void> {
+    this.isClosed = true
+    return Promise.resolve()
+  }
+}
+
+/** The commands that a batch carries. */
+export function commandsOf({ frames: packed }: Batch): Command[] {
+  const { buffer, byteOffset, byteLength } = packed
+  return [...frames(Buffer.from(buffer, byteOffset, byteLength))].map(decodeCommand)
+}

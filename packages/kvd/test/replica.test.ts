@@ -1,0 +1,323 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { createLogger } from '@flotilla/daemon'
+import t, { type Test } from 'tap'
+import { Replica, type ReplicaOptions } from '../src/replica.ts'
+import type { DiskError } from '../src/storage/disk.ts'
+import { command } from '../src/store/command.ts'
+import { Store } from '../src/store/store.ts'
+import { compareAndSwap, NOW, set, textOf } from './helpers/commands.ts'
+import { commandsOf, FakeDisk } from './helpers/fake-disk.ts'
+
+const silent = createLogger({ sink: { write: () => true, writableLength: 0 } })
+
+interface Bench {
+  readonly disk: FakeDisk
+  readonly store: Store
+  readonly replica: Replica
+  /** What proposers were told: `name: outcome`. */
+  readonly told: string[]
+  propose(name: string, key?: string): void
+}
+
+/** A replica over a disk that the test moves by hand. */
+function bench(tt: Test, options: Partial<ReplicaOptions> & { disk?: FakeDisk } = {}): Bench {
+  const disk = options.disk ?? new FakeDisk()
+  const store = new Store({ historySize: 1000 })
+  const replica = new Replica({
+    store,
+    logger: silent,
+    file: '/data/member/kvd.db',
+    snapshotCount: 10_000,
+    requestTimeoutMs: 7000,
+    nowMs: () => NOW,
+    onFailure: (error) => tt.fail(error.message),
+    ...options,
+    disk,
+  })
+  const told: string[] = []
+  const propose = (name: string, key = `/${name}`): void =>
+    replica.propose(set(key, { value: name }), (outcome) =>
+      told.push(`${name}: ${textOf(outcome).replace(/"modifiedIndex.*/, '')}`),
+    )
+  tt.teardown(async () => {
+    while (disk.waiting > 0) disk.commit()
+    if (!disk.isClosed) await replica.close()
+  })
+  return { disk, store, replica, told, propose }
+}
+
+t.test('proposals of one turn go to the disk as one batch', async (tt) => {
+  const { disk, store, replica, told, propose } = bench(tt)
+  for (const name of ['a', 'b', 'c']) propose(name)
+  tt.equal(disk.batches.length, 0)
+  tt.equal(replica.pending, 3)
+  await turn()
+  tt.equal(disk.batches.length, 1)
+  const [batch] = disk.batches
+  tt.same(batch && commandsOf(batch).map(({ key }) => key), ['/a', '/b', '/c'])
+  tt.match(batch, { seq: 1, term: 1, firstIndex: 1, hard: { term: 1 }, compactTo: 0 })
+  tt.equal(batch?.image, undefined)
+  tt.same(
+    [store.index, told.length, replica.appliedIndex],
+    [0, 0, 0],
+    'nothing before it is durable',
+  )
+  tt.equal(replica.lastIndex, 3)
+  disk.commit(2.5)
+  tt.same([store.index, replica.appliedIndex, replica.pending], [3, 3, 0])
+  tt.same(told, [
+    'a: {"action":"set","node":{"key":"/a","value":"a",',
+    'b: {"action":"set","node":{"key":"/b","value":"b",',
+    'c: {"action":"set","node":{"key":"/c","value":"c",',
+  ])
+  tt.same(replica.status, { commits: 1, commitMsSum: 2.5, isFull: false })
+})
+
+t.test('what comes while the disk is busy is the next batch, whatever its size', async (tt) => {
+  const { disk, told, propose } = bench(tt)
+  propose('first')
+  await turn()
+  for (let count = 0; count < 500; count += 1) propose(`n${count}`)
+  await turn()
+  tt.equal(disk.batches.length, 1, 'one batch at a time')
+  disk.commit()
+  tt.equal(disk.batches.length, 2, 'the next one leaves at once')
+  tt.equal(told.length, 1)
+  const [, second] = disk.batches
+  tt.match(second, { seq: 2, firstIndex: 2, hard: undefined })
+  tt.equal(second && commandsOf(second).length, 500)
+  disk.commit()
+  tt.equal(told.length, 501)
+})
+
+t.test('a refusal of the store is an answer like any other', async (tt) => {
+  const { disk, replica, told, propose } = bench(tt)
+  propose('dir', '/a/b')
+  propose('file', '/a')
+  await turn()
+  disk.commit()
+  tt.equal(told[1], 'file: 102 /a @1')
+  const noop = replica.proposeAsync(command({ op: 'noop', time: NOW }))
+  await turn()
+  disk.commit()
+  tt.equal(await noop, undefined)
+  tt.equal(replica.appliedIndex, 3, 'refused writes and no-ops are log entries')
+})
+
+t.test('who listens for commits is told how long each took', async (tt) => {
+  const { disk, replica, propose } = bench(tt)
+  const took: number[] = []
+  replica.onCommit((commitMs) => took.push(commitMs))
+  propose('a')
+  await turn()
+  disk.commit(4)
+  propose('b')
+  await turn()
+  disk.commit(5)
+  tt.same(took, [4, 5])
+})
+
+t.test('an answer for another batch than the one under way is a bug', async (tt) => {
+  const { disk, propose } = bench(tt)
+  propose('a')
+  await turn()
+  const [batch] = disk.batches
+  if (batch === undefined) throw new Error('no batch')
+  disk.commit()
+  disk.write(batch)
+  tt.throws(() => disk.commit(), { message: 'disk acknowledged batch 1, none is in flight' })
+  disk.write(batch)
+  tt.throws(() => disk.fill('full'), { message: 'disk refused batch 1, none is in flight' })
+})
+
+t.test('a proposal that the disk does not take in time is told so', async (tt) => {
+  const clock = { now: NOW }
+  const { disk, store, replica, told, propose } = bench(tt, { nowMs: () => clock.now })
+  propose('stuck')
+  await turn()
+  clock.now += 6000
+  propose('late')
+  clock.now += 1001
+  await until(() => told.length === 1)
+  tt.same(told, ['stuck: 300 etcdserver: request timed out @0'])
+  tt.equal(replica.pending, 1, 'the one that came later has time left')
+  clock.now += 6000
+  await until(() => told.length === 2)
+  tt.equal(told[1], 'late: 300 etcdserver: request timed out @0')
+  disk.commit()
+  disk.commit()
+  tt.equal(store.index, 2, 'they are applied all the same, once the disk has them')
+  tt.equal(told.length, 2, 'and nobody is told twice')
+})
+
+t.test('each proposal has the whole time, also behind an old one', async (tt) => {
+  const clock = { now: NOW }
+  const { disk, told, propose } = bench(tt, { nowMs: () => clock.now })
+  propose('stuck')
+  await turn()
+  propose('behind')
+  clock.now += 6500
+  propose('young')
+  clock.now += 501
+  await until(() => told.length >= 2)
+  tt.same(
+    told.map((text) => text.split(':')[0]),
+    ['stuck', 'behind'],
+    'the youngest has waited for half a second',
+  )
+  disk.commit()
+  disk.commit()
+  tt.match(told[2], /^young: \{"action":"set"/, 'and is answered when the disk goes on')
+})
+
+/** Waits while the replica's own timer does its work; tap's timeout ends it if it never does. */
+async function until(isDone: () => boolean): Promise<void> {
+  while (!isDone()) await turn()
+}
+
+t.test(
+  'a full disk: what is under way and what comes is refused until there is room',
+  async (tt) => {
+    const lines: string[] = []
+    const sink = { write: (line: string) => lines.push(line), writableLength: 0 }
+    const logger = createLogger({ sink, journal: true })
+    const { disk, store, replica, told, propose } = bench(tt, { logger })
+    propose('before')
+    await turn()
+    disk.commit()
+    propose('under way')
+    await turn()
+    propose('behind')
+    disk.fill('database or disk is full')
+    const refused = '300 etcdserver: no space left on the disk @0'
+    tt.same(told.slice(1), [`under way: ${refused}`, `behind: ${refused}`])
+    propose('while full')
+    tt.equal(told[3], `while full: ${refused}`, 'at once')
+    tt.equal(replica.status.isFull, true)
+    tt.same([store.index, replica.lastIndex, replica.pending], [1, 1, 0])
+
+    await until(() => disk.waiting === 1)
+    tt.same(disk.batches.at(-1)?.firstIndex, 2, 'a no-op asks whether there is room')
+    tt.match(disk.batches.at(-1), { hard: { term: 1 } })
+    disk.fill('database or disk is full')
+    tt.equal(replica.status.isFull, true)
+    await until(() => disk.waiting === 1)
+    disk.commit()
+    tt.equal(replica.status.isFull, false)
+    propose('after')
+    await turn()
+    disk.commit()
+    tt.match(told[4], /^after: \{"action":"set"/)
+    tt.equal(store.index, 2, 'what was refused never happens')
+    tt.same(lines, [
+      '<3>storage: no room left on the disk, writes are refused file=/data/member/kvd.db message="database or disk is full"\n',
+      '<6>storage: there is room again\n',
+    ])
+  },
+)
+
+t.test('more than 64 MiB of proposals that wait are refused', async (tt) => {
+  const { disk, replica } = bench(tt)
+  const refusals: string[] = []
+  // Conditions are not told again in an answer, as values are.
+  const huge = compareAndSwap('/a', { prevValue: 'x'.repeat(22 << 20) })
+  replica.propose(huge, () => undefined)
+  await turn()
+  for (let count = 0; count < 3; count += 1)
+    replica.propose(huge, (outcome) => refusals.push(textOf(outcome)))
+  tt.same(refusals, [])
+  replica.propose(set('/a'), (outcome) => refusals.push(textOf(outcome)))
+  tt.same(refusals, ['300 etcdserver: too many requests @0'])
+  disk.commit()
+  disk.commit()
+  tt.equal(refusals.length, 4)
+})
+
+t.test('a failed disk is passed on', async (tt) => {
+  const disk = new FakeDisk()
+  const failures: DiskError[] = []
+  bench(tt, { disk, onFailure: (error) => failures.push(error) })
+  disk.fail({ code: 'IO', message: 'kvd.db: disk I/O error' })
+  tt.match(failures, [{ name: 'DiskError', code: 'IO', message: 'kvd.db: disk I/O error' }])
+})
+
+t.test(
+  'close: everything proposed is answered, the image is written, then nothing more',
+  async (tt) => {
+    const disk = new FakeDisk({ isInstant: true })
+    const { replica, told, propose } = bench(tt, { disk })
+    propose('a')
+    await turn()
+    propose('b')
+    const closing = replica.close()
+    propose('too late')
+    tt.equal(told[0], 'too late: 300 etcdserver: server stopped @0')
+    await closing
+    tt.match(told.slice(1), [/^a: \{"action"/, /^b: \{"action"/])
+    tt.equal(disk.isClosed, true)
+    const last = disk.batches.at(-1)
+    tt.equal(last?.frames.length, 0)
+    tt.match(last?.image, {
+      applied: 2,
+      storeIndex: 2,
+      events: { first: 1, last: 2 },
+      eventFloor: 1,
+    })
+    tt.same(
+      last?.image?.written.map(({ path }) => path.toString('latin1')),
+      ['\u0001/a', '\u0001/b'],
+    )
+  },
+)
+
+t.test('close: a proposal of the same turn is not forgotten', async (tt) => {
+  const disk = new FakeDisk({ isInstant: true })
+  const { replica, told, propose } = bench(tt, { disk })
+  propose('a')
+  await replica.close()
+  await turn()
+  tt.equal(told.length, 1, 'it is answered one way or the other')
+  tt.equal(disk.batchesTooLate, 0)
+})
+
+t.test('close: a replica that did nothing writes nothing', async (tt) => {
+  const { disk, replica } = bench(tt)
+  await replica.close()
+  tt.equal(disk.batches.length, 0)
+})
+
+t.test(
+  'the image follows every snapshot-count entries, the log does not grow for ever',
+  async (tt) => {
+    const disk = new FakeDisk({ isInstant: true })
+    const { replica } = bench(tt, { disk, snapshotCount: 10_000 })
+    const entries = 120_000
+    for (let count = 0; count < entries; count += 1) {
+      replica.propose(command({ op: 'noop', time: NOW }), () => undefined)
+      if (count % 500 === 499) await until(() => replica.pending === 0)
+    }
+    await until(() => disk.waiting === 0)
+    const images = disk.batches.flatMap(({ image }) => image?.applied ?? [])
+    tt.ok(images.length >= entries / 10_000 - 1, `${images.length} images`)
+    let log = 0
+    let longest = 0
+    let firstIndex = 1
+    for (const batch of disk.batches) {
+      log += commandsOf(batch).length
+      if (batch.compactTo > 0) {
+        // As LogDatabase does it: at most 4000 rows in one transaction.
+        const upTo = Math.min(batch.compactTo, firstIndex + 3999)
+        log -= upTo - firstIndex + 1
+        firstIndex = upTo + 1
+        const applied =
+          batch.image?.applied ?? images.findLast((image) => image <= batch.firstIndex)
+        tt.ok(
+          upTo <= (applied ?? 0) - 5000,
+          `dropped to ${upTo}, 5000 entries stay for slow followers`,
+        )
+      }
+      longest = Math.max(longest, log)
+    }
+    tt.ok(longest <= 40_000, `the log held ${longest} entries`)
+  },
+)
