@@ -1,23 +1,49 @@
 // kvd and kvctl against what a real etcd 2.3.8 and its etcdctl answered.
-
-import tap, { test } from 'tap'
-import { kvdProgram, start } from '../src/bench/servers.ts'
+import tap, { type Test, test } from 'tap'
+import { waitFor } from '../src/harness/deadline.ts'
 import { program } from '../src/harness/paths.ts'
 import { VECTORS_SKIP, runVectors } from '../src/harness/vectors.ts'
+import { startKvd } from '../src/launch/local-processes.ts'
+import { choosePorts } from '../src/launch/ports.ts'
 import { assertVerdicts } from './helpers/assert-verdicts.ts'
 
-const VECTORS_MS = 300_000
+const VECTORS_MS = 500_000
 tap.setTimeout(VECTORS_MS)
 
+/** Cases recorded from etcd 3.4 that contradict one recorded from 2.3.8, which kvd follows. */
+const ONLY_3_4 = ['ext-v3x/health', 'ext-v3x/expire-dir-flag']
+
+/** A fresh store that nobody has written to: the vectors count its index from the first entry. */
+async function startFresh(t: Test, directory: string, flags: readonly string[]): Promise<string> {
+  const ports = await choosePorts([0, 0])
+  const [client = '', peer = ''] = ports.map((port) => `http://127.0.0.1:${port}`)
+  const kvd = startKvd(directory, { clients: [client], peer, flags })
+  t.teardown(() => kvd.stop(5000))
+  const look = async () => {
+    const response = await fetch(`${client}/version`)
+    return response.ok ? { done: client } : { seen: String(response.status) }
+  }
+  return Promise.race([
+    waitFor('kvd to answer', look),
+    kvd.ended.then((how) => {
+      throw new Error(`kvd ended (${how}):\n${kvd.lastWords}`)
+    }),
+  ])
+}
+
 test('kvd and kvctl answer as etcd 2.3.8 did', { skip: VECTORS_SKIP }, async (t) => {
-  const kvd = await kvdProgram()
-  const cors = ['--cors', 'http://good.example,http://two.example']
-  const directory = t.testdir()
-  const plain = await start(kvd, directory)
-  t.teardown(() => plain.stop())
-  const crossed = await start({ ...kvd, options: [...kvd.options, ...cors] }, directory)
-  t.teardown(() => crossed.stop())
+  const directory = t.testdir({ api: {}, cors: {}, cli: {} })
+  const origins = ['--cors', 'http://good.example,http://two.example']
+  const start = (name: string, flags: readonly string[] = []) =>
+    startFresh(t, `${directory}/${name}`, flags)
+  const [api, cors, cli] = [await start('api'), await start('cors', origins), await start('cli')]
   const kvctl = `${process.execPath} ${program('kvctl')}`
-  const flags = ['--url', plain.url, '--cors-url', crossed.url, '--ext', '--kvctl', kvctl]
-  assertVerdicts(t, await runVectors('kv', flags, VECTORS_MS))
+  // Side by side, each half on a store of its own.
+  const halves = await Promise.all([
+    runVectors('kv', ['--url', api, '--cors-url', cors, '--ext', '--skip-tags', 'cli'], VECTORS_MS),
+    runVectors('kv', ['--url', cli, '--kvctl', kvctl, '--tags', 'cli'], VECTORS_MS),
+  ])
+  const isOurs = ({ name }: { name: string }) => !ONLY_3_4.some((id) => name.startsWith(`${id} `))
+  assertVerdicts(t, halves.flat().filter(isOurs))
+  t.comment(`left out, as 2.3.8 answers differently: ${ONLY_3_4.join(', ')}`)
 })

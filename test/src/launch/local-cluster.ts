@@ -59,7 +59,7 @@ export class LocalCluster {
     )
     const storeURLs = [client, legacy]
     this.#storeURLs = storeURLs
-    this.#kvd = startKvd(this.directory, storeURLs, peer)
+    this.#kvd = startKvd(this.directory, { clients: storeURLs, peer })
     for (const [index, endpoint] of fleet.entries()) {
       const options = { number: index + 1, endpoint, storeURLs, agentTTL }
       this.#machines = [...this.#machines, startMachine(this.directory, options)]

@@ -22,20 +22,30 @@ export interface LocalMachineOptions {
   readonly agentTTL: string
 }
 
-/** Starts the store on the given client URLs and peer URL. */
-export function startKvd(directory: string, clients: readonly string[], peer: string): Child {
-  const flags = {
+/** Where a store listens; `flags` come behind ours. */
+export interface LocalStoreOptions {
+  readonly clients: readonly string[]
+  readonly peer: string
+  readonly flags?: readonly string[]
+}
+
+/** Starts a store with its data below `directory`. */
+export function startKvd(directory: string, options: LocalStoreOptions): Child {
+  const clients = options.clients.join(',')
+  const { peer, flags = [] } = options
+  const own = {
     '--name': 'local',
     '--data-dir': join(directory, 'kvd'),
-    '--listen-client-urls': clients.join(','),
-    '--advertise-client-urls': clients.join(','),
+    '--listen-client-urls': clients,
+    '--advertise-client-urls': clients,
     '--listen-peer-urls': peer,
     '--initial-advertise-peer-urls': peer,
     '--initial-cluster': `local=${peer}`,
   }
+  const words = [...Object.entries(own).flat(), ...flags]
   return new Child({
     name: 'kvd',
-    argv: [...tied(), process.execPath, program('kvd'), ...Object.entries(flags).flat()],
+    argv: [...tied(), process.execPath, program('kvd'), ...words],
     env: environment({}),
     logFile: join(directory, 'kvd.log'),
   })
