@@ -69,7 +69,7 @@ async function runTap(name, files, jobs) {
   let counts
   let diagnostics = 0
   const coverage = isCoverage ? ['--disable-coverage=false', '--allow-incomplete-coverage'] : []
-  const argv = ['run', '-R', 'tap', `--jobs=${jobs}`, '--bail=false', ...coverage, ...files]
+  const argv = ['run', '-R', 'tap', `--jobs=${jobs}`, ...coverage, ...files]
   const code = await run('tap', argv, (line) => {
     log.write(`${line}\n`)
     counts = readCounts(line) ?? counts
@@ -107,7 +107,7 @@ function testFiles() {
     .filter((file) =>
       existsSync(join(root, file.replace('build-test/', '').replace(/\.js$/, '.ts'))),
     )
-    .toSorted()
+    .toSorted((left, right) => left.localeCompare(right))
 }
 
 const started = Date.now()

@@ -13,7 +13,7 @@ export interface Member {
 
 /** What the original calls itself; clients read it at /version. */
 export const SERVER_VERSION = '2.3.8'
-export const CLUSTER_VERSION = '2.3.0'
+const CLUSTER_VERSION = '2.3.0'
 
 /** Hexadecimal without leading zeros, as the original prints ids. */
 function printId(bytes: Buffer): string {

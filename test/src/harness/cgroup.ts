@@ -6,7 +6,7 @@ import { waitFor } from './deadline.ts'
 const TOP = '/sys/fs/cgroup'
 
 /** True where only the unified hierarchy exists. */
-export function isPureV2(): boolean {
+function isPureV2(): boolean {
   return existsSync(join(TOP, 'cgroup.controllers'))
 }
 

@@ -19,7 +19,7 @@ export function bridgeName(): string {
 }
 
 /** The host's end of a machine's link; names are cut at 15 characters, so machines' names are short. */
-export function linkOf(machine: string): string {
+function linkOf(machine: string): string {
   return `vb-${machine}`
 }
 

@@ -144,6 +144,6 @@ export function readOrEmpty(path: string): string {
 const GONE = new Set(['ENOENT', 'ESRCH', 'ENODEV'])
 
 /** The code of a system error, or '' of anything else. */
-export function errorCode(error: unknown): string {
+function errorCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

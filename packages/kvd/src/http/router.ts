@@ -9,7 +9,7 @@ import {
 } from './info.ts'
 import { handleKeys } from './keys.ts'
 import { handleMembers } from './members.ts'
-import { notFound, plainError, type RawRequest, type Responder } from './message.ts'
+import { notFound, type RawRequest, type Responder } from './message.ts'
 import { answerStats, answerVars } from './stats.ts'
 
 /** Serves one path of the client port. `path` is decoded and clean. */
@@ -132,9 +132,4 @@ const HTML: Readonly<Record<string, string>> = {
 
 function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (sign) => HTML[sign] ?? sign)
-}
-
-/** Answers that something in the server broke; the details are in the log. */
-export function internalError(responder: Responder): void {
-  plainError(responder, 500, 'Internal Server Error')
 }

@@ -9,8 +9,8 @@ import { cleanKey } from './escape.ts'
 import type { RawRequest } from './message.ts'
 import { parseWatchMessage, type WatchMessage } from './watch-message.ts'
 
-export const WATCH_PATH = '/kvd/v1/watch'
-export const WATCH_PROTOCOL = 'kvd-watch.1'
+const WATCH_PATH = '/kvd/v1/watch'
+const WATCH_PROTOCOL = 'kvd-watch.1'
 
 const FRAME_BYTES_MAX = 1 << 20
 const WATCHES_MAX = 10_000

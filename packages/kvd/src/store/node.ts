@@ -61,7 +61,7 @@ export function formatTime(ms: number): string {
 }
 
 /** Whole seconds left, rounded up; negative when the time is past (etcd 2.3 store/node.go). */
-export function ttlSeconds(expireAt: number, nowMs: number): number {
+function ttlSeconds(expireAt: number, nowMs: number): number {
   const leftMs = expireAt - nowMs
   return leftMs > 0 ? Math.ceil(leftMs / 1000) : -Math.floor(-leftMs / 1000)
 }

@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
 
 /** What can be measured, in the order of the report. */
-export const parts = ['get', 'qget', 'put', 'mixed', 'watch', 'memory'] as const
+const parts = ['get', 'qget', 'put', 'mixed', 'watch', 'memory'] as const
 
 /** One part of the bench. */
 export type Part = (typeof parts)[number]
