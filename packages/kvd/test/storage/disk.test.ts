@@ -1,0 +1,264 @@
+import { execFile, spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import Sqlite from 'better-sqlite3'
+import t, { type Test } from 'tap'
+import { openDisk, type Disk } from '../../src/storage/disk.ts'
+import { rebuildDatabase } from '../../src/storage/rebuild.ts'
+import { decodeCommand } from '../../src/store/command.ts'
+import { batchOf, commit, copyOf, imageOf } from '../helpers/batches.ts'
+import { set, storeOf } from '../helpers/commands.ts'
+
+async function open(tt: Test, directory: string, source: 'image' | 'log' = 'image'): Promise<Disk> {
+  const disk = await openDisk({ directory, source })
+  tt.teardown(async () => await disk.close())
+  return disk
+}
+
+function keysOf({ recovered }: Disk): string[] {
+  return recovered.entries.map(({ data }) => decodeCommand(data).key)
+}
+
+t.test('what was acknowledged is there after a restart', async (tt) => {
+  const directory = tt.testdir()
+  const disk = await openDisk({ directory, source: 'image' })
+  tt.same(disk.recovered.entries, [])
+  const commands = [set('/a', { value: '\udcff' }), set('/b')]
+  tt.equal(await commit(disk, batchOf(commands)), 'persisted')
+  const image = imageOf(storeOf(commands), 2)
+  await commit(disk, batchOf([set('/c')], { seq: 2, firstIndex: 3, image }))
+  await disk.close()
+
+  const again = await open(tt, directory)
+  const { loaded, rows, events, entries } = again.recovered
+  tt.match(loaded, { applied: 2, storeIndex: 2, lastIndex: 3, hard: { term: 1 } })
+  tt.same(
+    rows.map(({ key, value }) => [key, value]),
+    [
+      ['/a', '\udcff'],
+      ['/b', ''],
+    ],
+  )
+  tt.same(
+    events.map(({ index }) => index),
+    [1, 2],
+  )
+  tt.match(entries, [{ index: 3, term: 1 }])
+  tt.same(keysOf(again), ['/c'])
+})
+
+t.test('batches become durable in the order in which they were written', async (tt) => {
+  const disk = await open(tt, tt.testdir())
+  const seqs: number[] = []
+  const count = 200
+  await new Promise<void>((resolve, reject) => {
+    disk.listen({
+      persisted: (seq, commitMs) => {
+        seqs.push(seq)
+        if (!(commitMs >= 0)) reject(new Error(`a commit took ${commitMs} ms`))
+        if (seqs.length === count) resolve()
+      },
+      full: reject,
+      failed: reject,
+    })
+    for (let seq = 1; seq <= count; seq += 1)
+      disk.write(batchOf([set(`/${seq}`)], { seq, firstIndex: seq }))
+  })
+  tt.same(
+    seqs,
+    Array.from({ length: count }, (_, at) => at + 1),
+  )
+})
+
+t.test('close waits for what was written before it', async (tt) => {
+  const directory = tt.testdir()
+  const disk = await openDisk({ directory, source: 'image' })
+  for (let seq = 1; seq <= 50; seq += 1)
+    disk.write(batchOf([set(`/${seq}`)], { seq, firstIndex: seq }))
+  await disk.close()
+  tt.equal((await open(tt, directory)).recovered.loaded.lastIndex, 50)
+})
+
+t.test('a data directory belongs to one process', async (tt) => {
+  const directory = tt.testdir()
+  const first = await open(tt, directory)
+  const file = join(directory, 'kvd.db')
+  await tt.rejects(openDisk({ directory, source: 'image' }), {
+    name: 'DiskError',
+    code: 'IN_USE',
+    message: `${file} is in use by another process`,
+  })
+  const program = fileURLToPath(new URL('../helpers/commit-loop.js', import.meta.url))
+  const other = spawnSync(process.execPath, [program, directory], { encoding: 'utf8' })
+  tt.match(other.stderr, /kvd\.db is in use by another process/)
+  tt.equal(await commit(first, batchOf([set('/a')])), 'persisted', 'the first one is not disturbed')
+})
+
+t.test('a directory that is not there, a file that is no database', async (tt) => {
+  const directory = tt.testdir({
+    'kvd.db': 'not a database, but long enough to look at'.repeat(99),
+  })
+  await tt.rejects(openDisk({ directory, source: 'image' }), {
+    code: 'DAMAGED',
+    message: /kvd\.db is damaged \(.*\)\. Restore the data directory from a backup/,
+  })
+  await tt.rejects(openDisk({ directory: join(directory, 'none'), source: 'image' }), {
+    code: 'IO',
+    message: /none\/kvd\.db: /,
+  })
+})
+
+/** Commits so many entries one by one, and copies the files while the database is open. */
+async function crashed(tt: Test, commits: number): Promise<string> {
+  const root = tt.testdir({ live: {} })
+  const disk = await openDisk({ directory: join(root, 'live'), source: 'image' })
+  for (let index = 1; index <= commits; index += 1)
+    await commit(disk, batchOf([set(`/${index}`)], { seq: index, firstIndex: index }))
+  const copy = copyOf(join(root, 'live'), join(root, 'copy'))
+  await disk.close()
+  return copy
+}
+
+t.test('after a crash everything acknowledged is in the write-ahead log', async (tt) => {
+  const copy = await crashed(tt, 40)
+  tt.ok(statSync(join(copy, 'kvd.db-wal')).size > 40 * 4096)
+  const disk = await open(tt, copy)
+  tt.equal(disk.recovered.loaded.lastIndex, 40)
+  tt.equal(disk.recovered.entries.length, 40)
+})
+
+const LOST =
+  /kvd\.db ends at log entry \d+, but entries up to 40 were acknowledged: its write-ahead log is damaged/
+
+t.test('a damaged frame of the write-ahead log is not taken for its end', async (tt) => {
+  const copy = await crashed(tt, 40)
+  const wal = join(copy, 'kvd.db-wal')
+  const bytes = readFileSync(wal)
+  const middle = bytes.length >> 1
+  bytes[middle] = (bytes[middle] ?? 0) ^ 1
+  writeFileSync(wal, bytes)
+  await tt.rejects(openDisk({ directory: copy, source: 'image' }), {
+    code: 'DAMAGED',
+    message: LOST,
+  })
+  await tt.rejects(openDisk({ directory: copy, source: 'log' }), { code: 'DAMAGED', message: LOST })
+})
+
+t.test('a write-ahead log cut short, or gone, is noticed', async (tt) => {
+  const copy = await crashed(tt, 40)
+  const wal = join(copy, 'kvd.db-wal')
+  truncateSync(wal, (statSync(wal).size >> 1) + 100)
+  await tt.rejects(openDisk({ directory: copy, source: 'image' }), {
+    code: 'DAMAGED',
+    message: LOST,
+  })
+  rmSync(wal)
+  await tt.rejects(openDisk({ directory: copy, source: 'image' }), { code: 'DAMAGED' })
+})
+
+t.test('without the newest mark the one before it speaks, without any none', async (tt) => {
+  const copy = await crashed(tt, 40)
+  const hwm = join(copy, 'hwm')
+  const marks = readFileSync(hwm)
+  // Mark 40 went to the first slot, 39 to the second.
+  marks.fill(0xff, 0, 32)
+  writeFileSync(hwm, marks)
+  const disk = await openDisk({ directory: copy, source: 'image' })
+  tt.equal(disk.recovered.loaded.lastIndex, 40, 'a mark may lag behind')
+  await disk.close()
+  rmSync(hwm)
+  const last = await open(tt, copy)
+  tt.equal(last.recovered.loaded.lastIndex, 40)
+})
+
+t.test('a rebuilt database has the same content in a new file', async (tt) => {
+  const directory = tt.testdir()
+  const file = join(directory, 'kvd.db')
+  const disk = await openDisk({ directory, source: 'image' })
+  await commit(disk, batchOf([set('/a', { value: 'kept' })]))
+  await disk.close()
+  const inode = statSync(file).ino
+  writeFileSync(`${file}.new`, 'left over from a rebuild that was interrupted')
+  rebuildDatabase((path) => new Sqlite(path), file)
+  tt.not(statSync(file).ino, inode)
+  tt.same([existsSync(`${file}.new`), existsSync(`${file}-wal`)], [false, false])
+  tt.same(keysOf(await open(tt, directory)), ['/a'])
+})
+
+t.test('after an I/O error the next start rebuilds, once', async (tt) => {
+  const directory = tt.testdir()
+  const file = join(directory, 'kvd.db')
+  const disk = await openDisk({ directory, source: 'image' })
+  await commit(disk, batchOf([set('/a')]))
+  await disk.close()
+  const note = join(directory, 'io-error')
+  writeFileSync(note, 'disk I/O error\n')
+  const inode = statSync(file).ino
+  const again = await openDisk({ directory, source: 'image' })
+  tt.same(keysOf(again), ['/a'])
+  await again.close()
+  tt.not(statSync(file).ino, inode, 'the file is a new one')
+  tt.equal(existsSync(note), false)
+})
+
+t.test('an I/O error while serving is reported, and leaves word for the next start', async (tt) => {
+  const root = tt.testdir({ live: {} })
+  const directory = join(root, 'live')
+  const disk = await openDisk({ directory, source: 'image' })
+  await commit(disk, batchOf([set('/a')]))
+  // A term that a column of integers cannot hold stands for any error but a full disk.
+  const failure = commit(disk, batchOf([set('/b')], { seq: 2, firstIndex: 2, term: 1.5 }))
+  await tt.rejects(failure, { name: 'DiskError', code: 'IO', message: /kvd\.db: / })
+  await disk.close()
+  tt.equal(existsSync(join(directory, 'io-error')), true)
+  tt.same(keysOf(await open(tt, directory)), ['/a'], 'nothing acknowledged is lost')
+})
+
+t.test('the disk thread may be started on an empty directory again and again', async (tt) => {
+  const directory = join(tt.testdir(), 'member')
+  mkdirSync(directory)
+  for (let count = 0; count < 3; count += 1) {
+    const disk = await openDisk({ directory, source: 'image' })
+    tt.equal(disk.recovered.loaded.lastIndex, 0)
+    await disk.close()
+  }
+})
+
+/** strace is there and may trace. */
+const canTrace = spawnSync('strace', ['-f', 'true']).status === 0
+
+t.test(
+  'every commit is synced before it is acknowledged',
+  { skip: canTrace ? false : 'strace is missing or may not trace' },
+  async (tt) => {
+    const root = tt.testdir()
+    const trace = join(root, 'trace')
+    const program = fileURLToPath(new URL('../helpers/commit-loop.js', import.meta.url))
+    const calls = 'trace=fsync,fdatasync,pwrite64,write'
+    const argv = ['-f', '-y', '-o', trace, '-e', calls, process.execPath, program, join(root, 'db')]
+    const { stdout } = await promisify(execFile)('strace', argv, { maxBuffer: 1 << 24 })
+    tt.equal(stdout, 'done\n'.repeat(10))
+    const steps = readFileSync(trace, 'utf8')
+      .split('\n')
+      .flatMap((line) => {
+        if (/ write\(1<.*"done\\n"/.test(line)) return ['done']
+        if (/ pwrite64\(\d+<[^>]*kvd\.db-wal>/.test(line)) return ['write']
+        if (/ f(data)?sync\(\d+<[^>]*kvd\.db-wal>/.test(line)) return ['sync']
+        return []
+      })
+    const rounds = steps.join(' ').split('done').slice(0, 10)
+    tt.equal(rounds.length, 10)
+    for (const [at, round] of rounds.entries())
+      tt.match(round.trim(), /^(write |sync )*write sync$/, `commit ${at + 1}: ${round.trim()}`)
+  },
+)

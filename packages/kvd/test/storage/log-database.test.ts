@@ -1,0 +1,277 @@
+import { Buffer } from 'node:buffer'
+import { join } from 'node:path'
+import Sqlite from 'better-sqlite3'
+import t, { type Test } from 'tap'
+import { LogDatabase } from '../../src/storage/log-database.ts'
+import type { FromDisk, Loaded } from '../../src/storage/messages.ts'
+import { fromDisk, unpackEvents } from '../../src/storage/records.ts'
+import { decodeCommand } from '../../src/store/command.ts'
+import { Store } from '../../src/store/store.ts'
+import { batchOf, imageOf } from '../helpers/batches.ts'
+import { NOW, remove, set, storeOf, sync } from '../helpers/commands.ts'
+
+interface Found {
+  readonly loaded: Loaded
+  readonly keys: readonly string[]
+  readonly nodes: readonly string[]
+  readonly events: readonly number[]
+  /** `index@term key` */
+  readonly entries: readonly string[]
+}
+
+/** Everything that a database hands out at a start. */
+function load(database: LogDatabase, source: 'image' | 'log' = 'image'): Found {
+  const messages: FromDisk[] = []
+  const loaded = database.load(source, (message) => messages.push(message))
+  const rows = messages.flatMap((message) =>
+    message.type === 'nodes' ? message.nodes.map(fromDisk) : [],
+  )
+  return {
+    loaded,
+    keys: rows.map(({ key }) => key),
+    nodes: rows.map((node) => JSON.stringify(node)),
+    events: messages
+      .flatMap((message) => (message.type === 'events' ? unpackEvents(message.body) : []))
+      .map(({ index }) => index),
+    entries: messages
+      .flatMap((message) => (message.type === 'entries' ? message.entries : []))
+      .map(({ index, term, data }) => `${index}@${term} ${decodeCommand(Buffer.from(data)).key}`),
+  }
+}
+
+interface Opened {
+  readonly db: Sqlite.Database
+  readonly database: LogDatabase
+}
+
+function open(tt: Test, file: string): Opened {
+  const db = new Sqlite(file, { timeout: 0 })
+  tt.teardown(() => db.close())
+  return { db, database: new LogDatabase(db, file) }
+}
+
+t.test('a new database is empty and durable', async (tt) => {
+  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  const { loaded, keys, events, entries } = load(database)
+  tt.same(loaded, {
+    hard: { term: 0, vote: '', commit: 0 },
+    applied: 0,
+    storeIndex: 0,
+    stats: undefined,
+    firstIndex: 0,
+    lastIndex: 0,
+  })
+  tt.same([keys, events, entries], [[], [], []])
+  const pragmas = Object.fromEntries(
+    ['page_size', 'locking_mode', 'journal_mode', 'synchronous', 'wal_autocheckpoint'].map(
+      (name) => [name, db.pragma(name, { simple: true })],
+    ),
+  )
+  tt.same(pragmas, {
+    page_size: 4096,
+    locking_mode: 'exclusive',
+    journal_mode: 'wal',
+    synchronous: 2,
+    wal_autocheckpoint: 0,
+  })
+})
+
+t.test('entries, hard state and image come back after a restart', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const commands = [set('/a/b', { value: 'v' }), set('/c', { expireAt: NOW + 5 }), remove('/c')]
+  const first = open(tt, file)
+  load(first.database)
+  first.database.write(batchOf(commands, { term: 4, hard: { term: 4, vote: 'me', commit: 9 } }))
+  tt.equal(first.database.lastIndex, 3)
+  const store = storeOf(commands)
+  const image = imageOf(store, 3)
+  first.database.write(batchOf([set('/d')], { term: 5, firstIndex: 4, hard: undefined, image }))
+  first.database.checkpoint(true)
+  first.database.close()
+
+  const second = open(tt, file)
+  const { loaded, keys, events, entries } = load(second.database)
+  tt.match(loaded, {
+    hard: { term: 4, vote: 'me', commit: 9 },
+    applied: 3,
+    storeIndex: 3,
+    stats: { setsSuccess: 2, deleteSuccess: 1 },
+    firstIndex: 1,
+    lastIndex: 4,
+  })
+  tt.same(keys, ['/a', '/a/b'], 'parents come first')
+  tt.same(events, [1, 2, 3])
+  tt.same(entries, ['4@5 /d'], 'only what the image does not hold')
+  second.database.close()
+  tt.same(
+    load(open(tt, file).database, 'log').entries,
+    ['1@4 /a/b', '2@4 /c', '3@4 /c', '4@5 /d'],
+    'or all of them, when asked for',
+  )
+})
+
+t.test('entries from an index on are replaced', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  database.write(batchOf([set('/1'), set('/2'), set('/3')]))
+  database.write(batchOf([set('/two')], { term: 2, firstIndex: 2 }))
+  tt.equal(database.lastIndex, 2)
+  tt.same(load(database).entries, ['1@1 /1', '2@2 /two'])
+  database.write(batchOf([], { firstIndex: 3, hard: { term: 7, vote: '', commit: 0 } }))
+  tt.equal(database.lastIndex, 2, 'a batch may carry no entry at all')
+  tt.equal(load(database).loaded.hard.term, 7)
+})
+
+t.test('an image writes what changed and forgets what is gone', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const store = new Store({ historySize: 2 })
+  const step = (index: number, entry: Parameters<Store['apply']>[0]): readonly string[] => {
+    store.apply(entry)
+    database.write(batchOf([entry], { firstIndex: index, image: undefined }))
+    database.write(batchOf([], { firstIndex: index + 1, image: imageOf(store, index) }))
+    const { nodes, loaded, events } = load(database)
+    tt.same(nodes, [...store.rows()].map((row) => JSON.stringify(row)).toSorted(), 'rows')
+    tt.equal(loaded.applied, index)
+    tt.ok(events.includes(index) && events.length <= 4, `events ${events.join()}`)
+    return nodes
+  }
+  step(1, set('/a', { value: '1' }))
+  step(2, set('/a', { value: '2' }))
+  step(3, set('/b', { dir: true, expireAt: NOW + 1 }))
+  step(4, set('/b/c\udcff', { value: '\udc80' }))
+  tt.equal(step(5, sync(NOW + 1)).length, 1)
+})
+
+t.test('the log is compacted in pieces', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const commands = Array.from({ length: 9000 }, () => sync(NOW))
+  const store = storeOf(commands)
+  database.write(batchOf(commands, { image: imageOf(store, 9000) }))
+  database.write(batchOf([], { firstIndex: 9001, compactTo: 6000 }))
+  tt.equal(load(database).loaded.firstIndex, 4001, 'at most 4000 entries in one transaction')
+  database.write(batchOf([], { firstIndex: 9001, compactTo: 6000 }))
+  tt.same([load(database).loaded.firstIndex, database.lastIndex], [6001, 9000])
+  database.write(batchOf([], { firstIndex: 9001, compactTo: 100 }))
+  tt.equal(load(database).loaded.firstIndex, 6001)
+  tt.throws(() => load(database, 'log'), {
+    code: 'DAMAGED',
+    message: /the log begins at entry 6001, older ones are compacted/,
+  })
+})
+
+t.test('a batch for which there is no room leaves nothing behind', async (tt) => {
+  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  database.write(batchOf([set('/a')]))
+  const pages = Number(db.pragma('page_count', { simple: true }))
+  db.pragma(`max_page_count = ${pages + 4}`)
+  const big = batchOf([set('/b'), set('/c', { value: 'x'.repeat(100_000) })], {
+    firstIndex: 2,
+    hard: { term: 9, vote: '', commit: 0 },
+  })
+  tt.throws(() => database.write(big), { code: 'SQLITE_FULL' })
+  tt.equal(database.lastIndex, 1)
+  const { entries, loaded } = load(database)
+  tt.same([entries, loaded.hard.term], [['1@1 /a'], 1])
+  db.pragma('max_page_count = 1000000')
+  database.write(big)
+  tt.same(load(database).entries, ['1@1 /a', '2@1 /b', '3@1 /c'], 'with room, it goes through')
+})
+
+/** A database with entries 1 to 5, an image of 1 to 3 with its events, changed by `sql`. */
+function damaged(tt: Test, file: string, sql: string): () => Found {
+  const commands = [set('/a/b', { value: 'v' }), set('/c'), set('/d/e'), set('/f'), set('/g')]
+  const { db, database } = open(tt, file)
+  load(database)
+  database.write(batchOf(commands.slice(0, 3)))
+  const image = imageOf(storeOf(commands.slice(0, 3)), 3)
+  database.write(batchOf(commands.slice(3), { term: 2, firstIndex: 4, image }))
+  tt.equal(db.prepare(sql).run().changes >= 1, true, sql)
+  database.close()
+  return () => {
+    const again = new Sqlite(file)
+    try {
+      return load(new LogDatabase(again, file))
+    } finally {
+      again.close()
+    }
+  }
+}
+
+t.test('whatever fails its checksum is named', async (tt) => {
+  const flipped = (column: string): string =>
+    `CAST(substr(${column}, 1, 5) || char(unicode(substr(${column}, 6, 1)) + 1) || substr(${column}, 7) AS BLOB)`
+  const cases: [sql: string, message: RegExp][] = [
+    [`UPDATE entry SET data = ${flipped('data')} WHERE idx = 4`, /log entry 4 fails its checksum/],
+    ['UPDATE entry SET data = zeroblob(length(data)) WHERE idx = 2', /log entry 2 fails its/],
+    ['UPDATE entry SET term = 1 WHERE idx = 5', /log entry 5 fails its checksum/],
+    ['UPDATE entry SET crc = crc + 1 WHERE idx = 1', /log entry 1 fails its checksum/],
+    ['UPDATE entry SET idx = 9 WHERE idx = 5', /log entry 9 fails its checksum/],
+    ['DELETE FROM entry WHERE idx = 4', /log entry 5 follows 3/],
+    ['DELETE FROM entry WHERE idx <= 4', /the log holds 5 to 5, the store stands at 3/],
+    ['DELETE FROM entry WHERE idx >= 3', /the log holds 1 to 2, the store stands at 3/],
+    [
+      "UPDATE node SET value = CAST('w' AS BLOB) WHERE value = CAST('v' AS BLOB)",
+      /table node, key "\/a\/b", fails its checksum/,
+    ],
+    [
+      'UPDATE node SET value = NULL WHERE length(value) = 1',
+      /table node, key "\/a\/b", fails its checksum/,
+    ],
+    [
+      "UPDATE node SET modified = 9 WHERE path = CAST(char(1) || '/c' AS BLOB)",
+      /table node, key "\/c", fails its checksum/,
+    ],
+    ['UPDATE node SET expire_ms = 1', /table node, key "\/a", fails its checksum/],
+    ['UPDATE state SET applied = 2', /table state fails its checksum/],
+    ['UPDATE state SET store_index = 2', /table state fails its checksum/],
+    ["UPDATE state SET stats = replace(stats, '3', '4')", /table state fails its checksum/],
+    ["UPDATE event SET body = replace(body, 'set', 'sat')", /table event, row 3, fails its/],
+    ['UPDATE event SET last = 4', /table event, row 4, fails its checksum/],
+    ["UPDATE meta SET v = 2 WHERE k = 'format'", /has format 2, this kvd reads format 1/],
+    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 1/],
+    // What a flipped bit in a record's header makes of a column: nothing at all.
+    ['UPDATE entry SET data = NULL WHERE idx = 4', /log entry 4 fails its checksum/],
+    ['UPDATE event SET body = NULL', /table event, row 3, fails its checksum/],
+    ['UPDATE state SET stats = NULL', /table state fails its checksum/],
+    ['UPDATE hard SET term = 0', /table hard fails its checksum/],
+    ["UPDATE hard SET vote = 'other'", /table hard fails its checksum/],
+    ['UPDATE hard SET term = NULL', /table hard fails its checksum/],
+    ['DELETE FROM hard', /table hard/],
+  ]
+  const dir = tt.testdir()
+  for (const [at, [sql, message]] of cases.entries()) {
+    const start = damaged(tt, join(dir, `${at}-kvd.db`), sql)
+    tt.throws(start, { name: 'DamageError', code: 'DAMAGED', message }, sql)
+    tt.throws(start, { message: /kvd\.db/ }, 'the file is named')
+  }
+  tt.match(
+    damaged(tt, join(dir, 'kvd.db'), 'UPDATE meta SET v = v')().entries,
+    ['4@2 /f', '5@2 /g'],
+    'unchanged',
+  )
+})
+
+t.test('a log whose terms go back is refused', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  database.write(batchOf([set('/a')], { term: 3 }))
+  database.write(batchOf([set('/b')], { term: 2, firstIndex: 2 }))
+  tt.throws(() => load(database), {
+    code: 'DAMAGED',
+    message: /log entry 2 has term 2 after 3/,
+  })
+})
+
+t.test('more rows than go in one message', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const commands = Array.from({ length: 4500 }, (_, at) => set(`/n${at}`))
+  database.write(batchOf(commands, { image: imageOf(storeOf(commands), 100) }))
+  const { keys, entries, loaded } = load(database)
+  tt.same([keys.length, entries.length], [4500, 4400])
+  tt.equal(new Set(keys).size, 4500)
+  tt.equal(loaded.lastIndex, 4500)
+})

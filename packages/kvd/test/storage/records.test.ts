@@ -1,0 +1,204 @@
+import { Buffer } from 'node:buffer'
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as zlib from 'node:zlib'
+import * as fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { crc32, crc32Table } from '../../src/storage/checksum.ts'
+import { HighWaterFile } from '../../src/storage/high-water.ts'
+import {
+  entryChecksum,
+  fromDisk,
+  nodeChecksum,
+  packEvents,
+  pathOf,
+  textChecksum,
+  toDisk,
+  unpackEvents,
+  type DiskNode,
+} from '../../src/storage/records.ts'
+import type { NodeRow } from '../../src/store/store.ts'
+import { decodeText } from '../../src/store/text.ts'
+import { NOW, remove, set, storeOf, sync } from '../helpers/commands.ts'
+
+const bytes = fc.uint8Array({ maxLength: 40 })
+const text = bytes.map((raw) => decodeText(Buffer.from(raw)))
+
+/** fast-check prints the seed and the smallest counterexample when it does not hold. */
+function holds<Ts>(tt: Test, what: string, property: fc.IProperty<Ts>, numRuns = 1000): void {
+  tt.doesNotThrow(() => fc.assert(property, { numRuns }), what)
+}
+
+t.test('the checksum is CRC-32, in whatever way it is computed', async (tt) => {
+  tt.equal(crc32Table(Buffer.from('123456789')), 0xcbf43926, 'the check value of the standard')
+  tt.equal(crc32(Buffer.from('123456789')), 0xcbf43926)
+  const agrees = fc.property(bytes, bytes, (left, right) => {
+    const whole = Buffer.concat([left, right])
+    return (
+      crc32Table(whole) === crc32(whole) && crc32Table(right, crc32Table(left)) === crc32(whole)
+    )
+  })
+  holds(tt, 'table and zlib agree, in one piece and in two', agrees)
+  const empties = [
+    Buffer.alloc(0),
+    structuredClone(new Uint8Array(0)),
+    Buffer.from('a').subarray(1),
+  ]
+  for (const empty of empties) {
+    // Node's own returns 0 here for some of them: https://zlib.net says so of a null pointer.
+    tt.equal(crc32(empty, 12345), 12345, 'nothing more changes nothing')
+    tt.equal(crc32Table(empty, 12345), 12345)
+  }
+  tt.equal('crc32' in zlib, true, 'this Node has its own')
+})
+
+const row: fc.Arbitrary<NodeRow> = fc.record(
+  {
+    space: fc.constantFrom('cluster', 'keys', 'auth'),
+    key: text.map((rest) => `/${rest}`),
+    value: fc.option(text, { nil: undefined }),
+    createdIndex: fc.nat(2 ** 40),
+    modifiedIndex: fc.nat(2 ** 40),
+    expireAt: fc.nat(2 ** 43),
+  },
+  { noNullPrototype: true },
+)
+
+t.test('nodes survive as rows', async (tt) => {
+  const survives = fc.property(row, (node) => {
+    tt.strictSame(fromDisk(toDisk(node)), node)
+  })
+  fc.assert(survives, { numRuns: 200 })
+  tt.equal(pathOf('keys', '/a').toString('hex'), '012f61')
+  tt.throws(() => fromDisk({ ...toDisk(rowFields), path: Buffer.from('092f61', 'hex') }), {
+    message: 'row with path 092f61',
+  })
+})
+
+const rowFields: NodeRow = {
+  space: 'keys',
+  key: '/k',
+  value: 'v',
+  createdIndex: 1,
+  modifiedIndex: 2,
+  expireAt: 3,
+}
+
+t.test('a checksum covers every column', async (tt) => {
+  const node = toDisk(rowFields)
+  const changed: [what: string, node: DiskNode][] = [
+    ['path', { ...node, path: Buffer.from('012f6b2f', 'hex') }],
+    ['value', { ...node, value: Buffer.from('w') }],
+    ['directory', { ...node, value: null }],
+    ['empty value', { ...node, value: Buffer.alloc(0) }],
+    ['border of path and value', { ...node, path: pathOf('keys', '/kv'), value: Buffer.alloc(0) }],
+    ['created', { ...node, created: 2 }],
+    ['modified', { ...node, modified: 1 }],
+    ['expiry', { ...node, expireMs: 0 }],
+  ]
+  for (const [what, other] of changed) tt.not(nodeChecksum(other), nodeChecksum(node), what)
+  tt.not(
+    nodeChecksum({ ...node, value: null }),
+    nodeChecksum({ ...node, value: Buffer.alloc(0) }),
+    'a directory is no empty file',
+  )
+  const data = Buffer.from('data')
+  const entry = entryChecksum(7, 3, data)
+  tt.not(entryChecksum(8, 3, data), entry)
+  tt.not(entryChecksum(7, 4, data), entry)
+  tt.not(entryChecksum(7, 3, Buffer.from('dat')), entry)
+  tt.not(textChecksum(7, 'x'), textChecksum(8, 'x'))
+  tt.not(textChecksum(7, 'x'), textChecksum(7, 'y'))
+})
+
+t.test('events survive as one text', async (tt) => {
+  const store = storeOf([
+    set('/a', { value: 'v"\udcff' }),
+    set('/a', { refresh: true, expireAt: NOW + 1 }),
+    set('/d/x', { space: 'auth' }),
+    remove('/d', { recursive: true, space: 'auth' }),
+    sync(NOW + 2),
+  ])
+  const { first, last } = store.history
+  tt.same([first, last], [1, 5])
+  const events = [1, 2, 3, 4, 5].flatMap((index) => store.history.at(index) ?? [])
+  tt.same(
+    events.map(({ removedDir, refresh, isNew }) => [removedDir, refresh, isNew]),
+    [
+      [false, false, true],
+      [false, true, false],
+      [false, false, true],
+      [true, false, false],
+      [false, false, false],
+    ],
+  )
+  tt.strictSame(unpackEvents(packEvents(events)), events)
+  tt.same(unpackEvents(packEvents([])), [])
+})
+
+let files = 0
+
+/** A mark file that was written so often; the file is closed again. */
+function markFile(dir: string, marks: readonly number[]): string {
+  files += 1
+  const path = join(dir, `hwm-${files}`)
+  const file = new HighWaterFile(path)
+  for (const lastIndex of marks) file.write(1, lastIndex)
+  file.close()
+  return path
+}
+
+function readMark(path: string): number | undefined {
+  const file = new HighWaterFile(path)
+  const lastIndex = file.read()?.lastIndex
+  file.close()
+  return lastIndex
+}
+
+/** Flips a bit of a file. */
+function damage(path: string, at: number): void {
+  const content = readFileSync(path)
+  content[at] = (content[at] ?? 0) ^ 1
+  writeFileSync(path, content)
+}
+
+t.test('the high-water mark is the last one written, across restarts', async (tt) => {
+  const dir = tt.testdir()
+  const path = join(dir, 'hwm')
+  for (const lastIndex of [5, 6, 900, 7]) {
+    const file = new HighWaterFile(path)
+    file.write(3, lastIndex)
+    tt.match(file.read(), { term: 3, lastIndex })
+    file.sync()
+    file.close()
+    tt.equal(readMark(path), lastIndex)
+  }
+  tt.equal(readMark(markFile(dir, [])), undefined, 'none was written')
+  const large = 2 ** 50
+  tt.equal(readMark(markFile(dir, [1, large])), large)
+})
+
+t.test('a torn slot leaves the mark before it', async (tt) => {
+  const dir = tt.testdir()
+  const marks = [10, 20, 30]
+  const path = markFile(dir, marks)
+  tt.equal(readFileSync(path).length, 8192, 'both slots have their room from the start')
+  // The third mark went to the same slot as the first, behind the second's.
+  for (const at of [0, 4, 12, 20, 28, 31]) {
+    const copy = markFile(dir, marks)
+    damage(copy, 4096 + at)
+    tt.equal(readMark(copy), 20, `byte ${at} of the newest slot`)
+    damage(copy, at)
+    tt.equal(readMark(copy), undefined, 'and of the other one')
+  }
+  const other = markFile(dir, marks)
+  damage(other, 20)
+  tt.equal(readMark(other), 30, 'the older slot does not matter')
+  truncateSync(path, 4096 + 10)
+  tt.equal(readMark(path), 20, 'the newest slot is cut short')
+  const file = new HighWaterFile(path)
+  file.write(1, 40)
+  file.write(1, 50)
+  file.close()
+  tt.equal(readMark(path), 50, 'and is written again')
+})
