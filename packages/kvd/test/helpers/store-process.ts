@@ -42,6 +42,9 @@ export interface StoreProcess {
 
 const readyTimeoutMs = 60_000
 const logCharsMax = 1 << 20
+/** net.ipv4.ip_local_port_range begins at 32768 unless somebody changed it. */
+const portsFrom = 20_000
+const portCount = 12_000
 /** The program under test. */
 export const kvdPath = fileURLToPath(new URL('../../../bin/kvd.js', import.meta.url))
 
@@ -130,19 +133,26 @@ function addressFlags(dir: string, ports: Ports): string[] {
   ]
 }
 
-/** Two free ports; held at the same time, so that they differ. */
+/**
+ * Two ports that are free now and stay so while a store is down: below those that the kernel gives
+ * to outgoing connections, which would else take them between a kill and the next start.
+ */
 export async function freePorts(): Promise<Ports> {
-  const servers = [createServer(), createServer()]
-  const found: number[] = []
-  for (const server of servers) {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const address = server.address()
-    if (address !== null && typeof address === 'object') found.push(address.port)
+  const found = new Set<number>()
+  while (found.size < 2) {
+    const port = portsFrom + Math.floor(Math.random() * portCount)
+    if (await isFree(port)) found.add(port)
   }
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
   const [client = 0, peer = 0] = found
   return { client, peer }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  return await new Promise((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
 }
 
 /** The store's own variables must not leak in from whoever runs the tests. */
