@@ -61,6 +61,7 @@ export class Snapshot {
   #lease: LeaseRecord | undefined
   #engineVersion = 0
   #index = 0
+  #loadedIndex = 0
 
   /** `prefix` as `Keys.prefix` gives it. */
   constructor(prefix: string) {
@@ -86,6 +87,7 @@ export class Snapshot {
     this.#removeArea(undefined)
     if (root !== undefined) this.#loadNode(root)
     this.#index = index
+    this.#loadedIndex = index
     return { type: 'all' }
   }
 
@@ -98,8 +100,12 @@ export class Snapshot {
     return node.key.split('/').slice(this.#depth)
   }
 
-  /** Applies one event of a recursive watch on the prefix; events that change nothing here give `undefined`. */
+  /**
+   * Applies one event of a recursive watch on the prefix; events that change nothing here give `undefined`. Those that
+   * the last read has seen already are passed over: a watch may be behind it.
+   */
   apply(response: KvResponse): Change | undefined {
+    if (response.node.modifiedIndex <= this.#loadedIndex) return undefined
     const path = this.#path(response.node)
     this.#index = Math.max(this.#index, response.node.modifiedIndex)
     switch (response.action) {

@@ -154,6 +154,14 @@ test('a machine that left is told from one that was lost', (t) => {
   t.end()
 })
 
+test('events that the last read has seen are passed over', (t) => {
+  const snapshot = loaded()
+  const late = event('delete', 'job/a.service')
+  t.equal(snapshot.apply({ ...late, node: { ...late.node, modifiedIndex: 42 } }), undefined)
+  t.ok(snapshot.job('a.service'))
+  t.end()
+})
+
 test('removing whole directories by hand empties the copy', (t) => {
   const snapshot = loaded()
   t.same(snapshot.apply(event('delete', 'machines')), { type: 'all' })

@@ -49,12 +49,13 @@ export async function listen(server: Server, listener: Listener): Promise<string
   }
   // `once` rejects when the server emits an error first, for instance because the port is taken.
   await once(server, 'listening')
-  return addressURL(server)
+  return addressURL(server, listener)
 }
 
-function addressURL(server: Server): string {
+function addressURL(server: Server, listener: Listener): string {
   const address = server.address()
-  if (address === null) return ''
+  // Node does not know the path of a unix socket that was passed to it.
+  if (address === null) return listener.type === 'fd' ? `fd:${listener.fd}` : ''
   if (typeof address === 'string') return `unix://${address}`
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
   return `http://${host}:${address.port}`
