@@ -16,7 +16,7 @@ interface Bench {
   readonly replica: Replica
   /** What proposers were told: `name: outcome`. */
   readonly told: string[]
-  propose(name: string, key?: string): void
+  readonly propose: (name: string, key?: string) => void
 }
 
 /** A replica over a disk that the test moves by hand. */
