@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cluster } from '../src/harness/cluster.ts'
-import { enterCommand } from '../src/harness/machine.ts'
+import { enterCommand } from '../src/harness/enter.ts'
 import { program } from '../src/harness/paths.ts'
 import { enterSandbox } from '../src/harness/sandbox.ts'
 import { STORE_URLS, fleetURL } from '../src/harness/software.ts'

@@ -1,8 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { machineGroups, makeGroups, setFrozen } from './cgroup.ts'
 import { waitFor } from './deadline.ts'
+import { enterCommand } from './enter.ts'
 import {
   type Bind,
   type Identity,
@@ -11,12 +11,12 @@ import {
   writeIdentity,
   writeProgram,
 } from './machine-files.ts'
-import { addressOf, bridgeName, setLink } from './network.ts'
+import { addressOf, setLink } from './network.ts'
+import { type Running, boot } from './nspawn.ts'
 import {
   type Result,
   type RunOptions,
   CommandError,
-  childrenOf,
   must,
   readOrEmpty,
   run,
@@ -26,33 +26,6 @@ import type { Sandbox } from './sandbox.ts'
 
 /** What `systemd-nspawn` ends with when the machine inside asked for a reboot. */
 const REBOOT_STATUS = 133
-/** The environment of commands in a machine; nothing of the host's shows through. */
-const ENVIRONMENT = {
-  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-  HOME: '/root',
-  LANG: 'C.UTF-8',
-}
-/** Enters cgroups given up to "--", then becomes the command behind it. */
-const IN_GROUPS =
-  'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 125; shift; done; shift; exec "$@"'
-
-/** The nsenter command line that puts what follows it into a machine, on a clean environment. */
-export function enterCommand(
-  leader: number,
-  environment: Readonly<Record<string, string>> = {},
-): string[] {
-  const variables = Object.entries({ ...ENVIRONMENT, ...environment })
-  const assignments = variables.map(([name, value]) => `${name}=${value}`)
-  return ['nsenter', '--target', String(leader), '--all', 'env', '-i', ...assignments]
-}
-
-/** A booted nspawn process and the systemd inside. */
-interface Running {
-  readonly nspawn: ChildProcess
-  readonly exited: Promise<number>
-  readonly leader: number
-}
-
 /**
  * One machine: a Debian with systemd as its first process. Its files survive power cuts and reboots and
  * vanish with the sandbox. One boot at a time; every method that talks to it needs it booted.
@@ -137,62 +110,18 @@ export class Machine {
   /** Powers the machine on and waits until systemd has nothing left to start (60 s at most). */
   async boot(): Promise<void> {
     if (this.isRunning) throw new Error(`${this.name} is running already`)
-    const log = openSync(join(this.#directory, 'console.log'), 'a')
-    const binds = this.#binds.map(({ from, to }) => `--bind-ro=${from}:${to}`)
-    const nspawn = spawn(
-      'sh',
-      ['-c', IN_GROUPS, 'sh', ...this.#groups, '--', 'systemd-nspawn', ...this.#flags(), ...binds],
-      { detached: true, stdio: ['ignore', log, log] },
-    )
-    closeSync(log)
-    const exited = new Promise<number>((resolve, reject) => {
-      nspawn.on('error', reject)
-      nspawn.on('exit', (code, name) => resolve(code ?? (name === 'SIGKILL' ? 137 : 143)))
+    const { nspawn, exited, leader } = await boot({
+      name: this.name,
+      root: this.root,
+      groups: this.#groups,
+      binds: this.#binds,
+      logFile: join(this.#directory, 'console.log'),
     })
     const ended = exited.then((code) => {
       this.#running = undefined
       return code
     })
-    try {
-      this.#running = { nspawn, exited: ended, leader: await this.#ready(nspawn) }
-    } catch (error) {
-      for (const leader of childrenOf(nspawn.pid ?? 0)) signal(leader, 'SIGKILL')
-      throw error
-    }
-  }
-
-  #flags(): string[] {
-    return [
-      '--quiet',
-      `--directory=${this.root}`,
-      '--boot',
-      `--machine=${this.name}`,
-      `--network-bridge=${bridgeName()}`,
-      '--register=no',
-      '--keep-unit',
-      '--console=pipe',
-      '--kill-signal=SIGRTMIN+3',
-      '--link-journal=no',
-      '--resolv-conf=off',
-      '--timezone=off',
-    ]
-  }
-
-  async #ready(nspawn: ChildProcess): Promise<number> {
-    const look = async () => {
-      if (nspawn.exitCode !== null)
-        throw new Error(
-          `systemd-nspawn ended with ${nspawn.exitCode}: ${this.console.slice(-2000)}`,
-        )
-      const [leader] = childrenOf(nspawn.pid ?? 0)
-      if (leader === undefined) return { seen: 'no process in it yet' }
-      const ask = [...enterCommand(leader), 'systemctl', 'is-system-running']
-      const { stdout, stderr } = await run(ask, { timeoutMs: 5000 })
-      const state = stdout.trim()
-      if (state === 'running' || state === 'degraded') return { done: leader }
-      return { seen: `${state} ${stderr}`.trim() }
-    }
-    return waitFor(`${this.name} to boot`, look, { timeoutMs: 60_000 })
+    this.#running = { nspawn, exited: ended, leader }
   }
 
   /** Runs a command in the machine to its end, whatever its exit status. */

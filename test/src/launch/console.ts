@@ -36,7 +36,7 @@ export async function show(
   if (code !== 0) throw new Error(`${shown}: exit status ${code}`)
 }
 
-/** What the first of SIGINT, SIGTERM and SIGHUP resolves; a later one calls `hurry`. */
+/** What the first of SIGINT, SIGTERM and SIGHUP resolves, or a terminal that is gone; a later one calls `hurry`. */
 export function interruption(hurry: () => void): Promise<'interrupted'> {
   return new Promise((resolve) => {
     let isFirst = true
@@ -45,6 +45,7 @@ export function interruption(hurry: () => void): Promise<'interrupted'> {
       isFirst = false
       resolve('interrupted')
     }
+    process.stdout.on('error', () => resolve('interrupted'))
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, listen)
   })
 }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { runningMachines } from '../harness/cgroup.ts'
 import { isRoot } from '../harness/host.ts'
-import { enterCommand } from '../harness/machine.ts'
+import { enterCommand } from '../harness/enter.ts'
 
 /** Runs of `npm start -- --machines N` are called so. */
 export const RUN_KIND = 'start'

@@ -31,6 +31,7 @@ export class LocalCluster {
   #storeURLs: readonly string[] = []
   #kvd: Child | undefined
   #machines: readonly LocalMachine[] = []
+  #isClosed = false
 
   /** Nothing runs yet; but from here on `close` is somebody's duty. */
   constructor() {
@@ -51,7 +52,10 @@ export class LocalCluster {
     return this.#kvd === undefined ? fleetds : [this.#kvd, ...fleetds]
   }
 
-  /** Starts all processes at once; they find each other. Whether they have is what `untilJoined` tells. */
+  /**
+   * Starts the store, and the machines once it answers: a fleetd that meets no store waits a second before
+   * it tries again. Whether the machines have met is what `untilJoined` tells.
+   */
   async start({ usualPorts, agentTTL }: LocalOptions): Promise<void> {
     const ports = await choosePorts(USUAL_PORTS.map((port) => (usualPorts ? port : 0)))
     const [client = '', legacy = '', peer = '', ...fleet] = ports.map(
@@ -60,6 +64,8 @@ export class LocalCluster {
     const storeURLs = [client, legacy]
     this.#storeURLs = storeURLs
     this.#kvd = startKvd(this.directory, { clients: storeURLs, peer })
+    await Promise.race([untilAnswers(client), failure(this.#kvd)])
+    if (this.#isClosed) return
     for (const [index, endpoint] of fleet.entries()) {
       const options = { number: index + 1, endpoint, storeURLs, agentTTL }
       this.#machines = [...this.#machines, startMachine(this.directory, options)]
@@ -96,6 +102,7 @@ export class LocalCluster {
 
   /** Stops the machines, which stop their units; then the store; then removes every file. */
   async close(): Promise<void> {
+    this.#isClosed = true
     const units = descendantsOf(this.#machines.map(({ fleetd }) => fleetd.pid))
     // Without the store a machine has nobody to take leave of, and would wait for it in vain.
     if (this.#kvd?.isRunning !== true) this.kill()
@@ -109,6 +116,21 @@ export class LocalCluster {
   kill(): void {
     for (const child of this.children) child.kill()
   }
+}
+
+async function untilAnswers(storeURL: string): Promise<void> {
+  const look = async () => {
+    const { ok, status } = await fetch(`${storeURL}/version`)
+    return ok ? { done: undefined } : { seen: String(status) }
+  }
+  await waitFor('the store to answer', look, { timeoutMs: START_MS, intervalMs: 20 })
+}
+
+/** Rejects, with its last words, when the process ends without having been asked to; never resolves. */
+export async function failure(child: Child): Promise<never> {
+  const how = await child.ended
+  if (child.isStopping) return new Promise(() => undefined)
+  throw new Error(`${child.name} ended (${how}); it said:\n${child.lastWords}`)
 }
 
 /** What fleetd started ends with it; what does not do so in time is killed. */

@@ -1,8 +1,7 @@
 import { join } from 'node:path'
 import { ROOT, program } from '../harness/paths.ts'
-import type { Child } from './child.ts'
 import { commandOf, elapsed, interruption, pasteable, say, show } from './console.ts'
-import { LocalCluster } from './local-cluster.ts'
+import { LocalCluster, failure } from './local-cluster.ts'
 import { type LocalMachine, environment } from './local-processes.ts'
 
 const UNIT = 'hello.service'
@@ -34,6 +33,7 @@ async function serve(
   env: NodeJS.ProcessEnv,
   interrupted: Promise<unknown>,
 ): Promise<void> {
+  say(`starting kvd and three fleetd in ${cluster.directory}`)
   await cluster.start({
     usualPorts: env['FLOTILLA_PORTS'] !== 'any',
     agentTTL: env['FLOTILLA_AGENT_TTL'] ?? '10s',
@@ -46,7 +46,6 @@ async function serve(
 }
 
 async function bringUp(cluster: LocalCluster): Promise<void> {
-  say(`starting kvd and three fleetd in ${cluster.directory}`)
   await cluster.untilJoined()
   say(`three machines have joined after ${elapsed()}`)
   const [m1, m2] = cluster.machines
@@ -63,13 +62,6 @@ async function fleetctl(machine: LocalMachine | undefined, ...args: string[]): P
     env: environment({}),
     cwd: process.cwd(),
   })
-}
-
-/** Rejects when the process ends without having been asked to. */
-async function failure(child: Child): Promise<never> {
-  const how = await child.ended
-  if (child.isStopping) return new Promise(() => undefined)
-  throw new Error(`${child.name} ended (${how}); it said:\n${child.lastWords}`)
 }
 
 async function allDead(cluster: LocalCluster): Promise<never> {
