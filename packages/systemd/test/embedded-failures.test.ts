@@ -1,5 +1,5 @@
 /** Units of the embedded manager that fail: real processes, and a clock that the test moves. */
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { embedded, isAlive, killNow, mainPid, untilGone } from './helpers/embedded.ts'
@@ -129,7 +129,7 @@ t.test('what cannot be started is told, not ignored', { skip }, async (tt) => {
 })
 
 t.test('a step before the program runs fails with its own status', { skip }, async (tt) => {
-  const { manager } = await embedded(tt)
+  const { manager, stateDirectory } = await embedded(tt)
   const root = process.getuid?.() === 0
   const table: readonly (readonly [string, string, string])[] = [
     [
@@ -192,22 +192,45 @@ t.test('a step before the program runs fails with its own status', { skip }, asy
   ])
   await manager.load(
     'user.service',
-    '[Service]\nType=oneshot\nUser=nobody\nExecStart=/usr/bin/id -un\nExecStart=+/usr/bin/id -u\n',
+    '[Service]\nType=oneshot\nUser=daemon\nExecStart=/usr/bin/id -un\nExecStart=+/usr/bin/id -u\n',
   )
   await manager.start('user.service')
   await untilSub(manager, 'user.service', root ? 'dead' : 'failed')
   const user = await lines(manager, 'user.service')
-  if (root) tt.same(user.slice(1, 3), ['nobody', '0'])
+  if (root) tt.same(user.slice(1, 3), ['daemon', '0'])
   else tt.match(user, [/./, /Operation not permitted/])
-  await manager.load(
-    'noexec.service',
-    `[Service]\nType=exec\nExecStart=${tt.testdir({ x: 'no program' })}/x\n`,
-  )
-  writeFileSync(join(tt.testdirName, 'x'), '\0no program', { mode: 0o755 })
-  await manager.start('noexec.service')
-  await untilSub(manager, 'noexec.service', 'failed')
-  tt.match(
-    (await lines(manager, 'noexec.service')).join('\n'),
-    /Failed at step EXEC spawning .*: .*/,
-  )
+  // An argument that is longer than the kernel takes.
+  const file = join(stateDirectory, 'big')
+  writeFileSync(file, `BIG=${'x'.repeat(200_000)}\n`)
+  const big = `EnvironmentFile=${file}\nExecStart=/bin/true`
+  for (const type of ['exec', 'simple']) {
+    const name = `big-${type}.service`
+    await manager.load(name, `[Service]\nType=${type}\n${big} \${BIG}\n`)
+    await manager.start(name)
+    await untilSub(manager, name, 'failed')
+    const log = await lines(manager, name)
+    tt.ok(log.includes(`${name}: Failed at step EXEC spawning /bin/true: Argument list too long`))
+    tt.equal(log.includes(`Started ${name}.`), type === 'simple')
+  }
 })
+
+t.test(
+  'a disk that refuses costs the record and the journal file, not the unit',
+  { skip },
+  async (tt) => {
+    const { manager, stateDirectory } = await embedded(tt)
+    await manager.load('a.service', '[Service]\nExecStart=/bin/sleep 1000\n')
+    for (const directory of ['units', 'journal']) {
+      rmSync(join(stateDirectory, directory), { recursive: true, force: true })
+      writeFileSync(join(stateDirectory, directory), 'no directory')
+    }
+    await manager.start('a.service')
+    await untilSub(manager, 'a.service', 'running')
+    const log = (await lines(manager, 'a.service')).join('\n')
+    tt.match(log, /^a\.service: Failed to keep the state for a later manager: .*$/m)
+    tt.match(log, /^The journal file cannot be written, entries are kept in memory only: .*$/m)
+    await manager.stop('a.service')
+    await untilSub(manager, 'a.service', 'dead')
+    for (const directory of ['units', 'journal']) rmSync(join(stateDirectory, directory))
+  },
+)

@@ -61,6 +61,7 @@ t.test('Environment= and EnvironmentFile= read as systemd reads them', (tt) => {
     tt.same(Object.fromEntries(parseEnvironmentFile(text)), variables, text)
   }
   tt.same(parseEnvironmentFile('A="\\\nb\\x"'), [['A', 'b\\x']])
+  tt.same(parseEnvironment('A="x', new Map()).entries, [])
   tt.same(parseEnvironment('A="x', new Map()).remarks, ['Invalid syntax, ignoring: A="x'])
   tt.end()
 })
@@ -222,6 +223,7 @@ t.test('defaults depend on the type', (tt) => {
     type: 'oneshot',
     problem: undefined,
   })
+  tt.equal(parse('[Service]\nWorkingDirectory=/x\nWorkingDirectory=\n').workingDirectory, undefined)
   tt.match(parse('[Service]\nWorkingDirectory=~\nExecStart=/bin/x\n').workingDirectory, {
     path: '/root',
   })

@@ -44,7 +44,7 @@ const parsed = new Map<string, readonly Type[]>()
 const PARSED_MAX = 1000
 
 /** The types of a signature; a bounded number of them is kept. */
-export function parseSignature(signature: string): readonly Type[] {
+function parseSignature(signature: string): readonly Type[] {
   const known = parsed.get(signature)
   if (known !== undefined) return known
   if (signature.length > SIGNATURE_BYTES_MAX) throw new DBusFormatError('signature too long')

@@ -35,7 +35,7 @@ export type Outgoing = Partial<Omit<Header, 'signature'>> & {
 }
 
 /** The specification's limit for a whole message. */
-export const MESSAGE_BYTES_MAX = 128 * 1024 * 1024
+const MESSAGE_BYTES_MAX = 128 * 1024 * 1024
 
 const FIXED_BYTES = 16
 const NO_FLAGS = 0

@@ -14,14 +14,14 @@ export async function* followJournal(
   yield* tail
   if (!follow) return
   for (;;) {
-    if (signal?.aborted === true) return
     for (const entry of journal.after(seq)) {
+      if (signal?.aborted === true) return
       if (entry.seq > seq + 1) yield missed(entry, entry.seq - seq - 1)
       seq = entry.seq
       yield entry
     }
     if (journal.lastSeq > seq) continue
-    if (journal.isClosed) return
+    if (journal.isClosed || signal?.aborted === true) return
     await nextEntry(journal, signal)
   }
 }

@@ -23,7 +23,7 @@ export interface LaunchFailure {
   readonly step: string
   readonly reason: string
   /** A line that comes before the general one. */
-  readonly detail: string | undefined
+  readonly detail?: string
 }
 
 /** Everything that spawn needs. */
@@ -48,6 +48,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ELOOP: 'Too many levels of symbolic links',
   EAGAIN: 'Resource temporarily unavailable',
   EMFILE: 'Too many open files',
+  ENOSPC: 'No space left on device',
 }
 
 /** The C library's words for an error of the system. */
@@ -118,9 +119,9 @@ export function prepareLaunch(
   return { path, argv: [name, ...argv], environment, directory, identity }
 }
 
-function failure(status: number, step: string, error: unknown, detail?: string): LaunchFailure {
+function failure(status: number, step: string, error: unknown, detail: string): LaunchFailure {
   const reason = errorText(error)
-  return { status, step, reason, detail: detail === undefined ? undefined : `${detail}: ${reason}` }
+  return { status, step, reason, detail: `${detail}: ${reason}` }
 }
 
 function identityOf(service: Service): { uid: number; gid: number } | LaunchFailure | undefined {

@@ -60,6 +60,7 @@ export class Runner {
   #cancelTimer: (() => void) | undefined
   #lookTimer: NodeJS.Timeout | undefined
   #isStepping = false
+  #hasStateProblem = false
   #isClosed = false
 
   constructor(service: Service, journal: Journal, context: RunnerContext, stored?: StoredUnit) {
@@ -200,15 +201,22 @@ export class Runner {
         : this.#context.clock.after(ms, () => this.#send({ type: 'timer' }))
   }
 
+  /** A disk that refuses costs the successor its knowledge, not the unit its life. */
   #persist(): void {
     const { bootID, statesDirectory } = this.#context
     const { state } = this.#machine
-    writeState(statesDirectory, this.service.name, {
-      version: 1,
-      bootID,
-      state,
-      table: this.#table.store(),
-    })
+    const stored = { version: 1, bootID, state, table: this.#table.store() } as const
+    try {
+      writeState(statesDirectory, this.service.name, stored)
+      this.#hasStateProblem = false
+    } catch (error) {
+      if (this.#hasStateProblem) return
+      this.#hasStateProblem = true
+      this.log(
+        4,
+        `${this.service.name}: Failed to keep the state for a later manager: ${errorText(error)}`,
+      )
+    }
   }
 
   /** A line of output, unless the unit writes more than it may. */
@@ -239,26 +247,24 @@ export class Runner {
       return { type: 'spawn-failed', reason }
     }
     const launch = prepareLaunch(this.service, command, all)
-    if (!('step' in launch)) return this.#launch(role, command, launch)
-    setImmediate(() => this.#launchFailed(role, command, launch))
-    return { type: 'spawned', pid: 0, hasExeced: false }
+    return 'step' in launch
+      ? this.#failSoon(role, command, launch)
+      : this.#launch(role, command, launch)
   }
 
   #launch(role: Role, command: Command, launch: Launch): Input {
     const source = { pid: 0, identifier: this.#identifierOf(command) }
-    const pipe = this.#output.open(role, source)
-    const writer = pipe.openWriter()
-    const { stdout, stderr } = this.service
-    const child = startProcess(launch, {
-      stdout: stdout === 'null' ? 'ignore' : writer,
-      stderr: stderr === 'null' ? 'ignore' : writer,
-    })
-    closeSync(writer)
+    const fail = (error: unknown): Input =>
+      this.#failSoon(role, command, { status: 203, step: 'EXEC', reason: errorText(error) })
+    let child: ChildProcess
+    try {
+      child = this.#create(role, launch, source)
+    } catch (error) {
+      return fail(error)
+    }
     const { pid } = child
-    child.once('error', (error) => {
-      const failure = { status: 203, step: 'EXEC', reason: errorText(error), detail: undefined }
-      if (pid === undefined) this.#launchFailed(role, command, failure)
-    })
+    // Some errors are thrown, others come later: then there is no pid.
+    child.once('error', (error) => pid ?? fail(error))
     if (pid === undefined) return { type: 'spawned', pid: 0, hasExeced: false }
     this.#output.open(role, { ...source, pid })
     this.#table.add(pid)
@@ -269,6 +275,25 @@ export class Runner {
       this.#ended(role, pid, { code: signal === null ? 'exited' : 'killed', status })
     })
     return { type: 'spawned', pid, hasExeced: true }
+  }
+
+  #create(role: Role, launch: Launch, source: OutputSource): ChildProcess {
+    const writer = this.#output.open(role, source).openWriter()
+    const { stdout, stderr } = this.service
+    try {
+      return startProcess(launch, {
+        stdout: stdout === 'null' ? 'ignore' : writer,
+        stderr: stderr === 'null' ? 'ignore' : writer,
+      })
+    } finally {
+      closeSync(writer)
+    }
+  }
+
+  /** A process without a pid, whose end follows when the present step is done. */
+  #failSoon(role: Role, command: Command, failure: LaunchFailure): Input {
+    setImmediate(() => this.#launchFailed(role, command, failure))
+    return { type: 'spawned', pid: 0, hasExeced: false }
   }
 
   /** The news of a process that failed before it could run its program, told as systemd's own child tells it. */

@@ -14,7 +14,7 @@ export interface StatusSet {
 export const NO_STATUS: StatusSet = { codes: new Set(), signals: new Set() }
 
 /** Signal numbers of Linux on all architectures that Node runs on but MIPS. */
-export const SIGNALS: ReadonlyMap<string, number> = new Map(
+const SIGNALS: ReadonlyMap<string, number> = new Map(
   (
     'HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG ' +
     'XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'

@@ -2,7 +2,8 @@ import type { ExitStatus } from './exit-status.ts'
 import { isCleanExit, isInSet } from './exit-status.ts'
 import type { MachineState, ProcessRecord, Result, SubState } from './machine-state.ts'
 import { newest } from './machine-state.ts'
-import type { Phase, Service } from './service.ts'
+import type { Phase } from './phases.ts'
+import type { Service } from './service.ts'
 
 /** Where a service goes from a state; `failed` is dead without a restart. */
 export type Step =

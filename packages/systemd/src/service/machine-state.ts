@@ -1,5 +1,5 @@
 import type { ExitStatus } from './exit-status.ts'
-import type { Phase } from './service.ts'
+import type { Phase } from './phases.ts'
 
 export type SubState =
   | 'dead'

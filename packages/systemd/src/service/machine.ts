@@ -31,7 +31,8 @@ import {
 import type { Step } from './machine-rules.ts'
 import type { Action, Input, Job, MachineState, Result, Role, SubState } from './machine-state.ts'
 import { activeStateOf, alive, isDown, newest } from './machine-state.ts'
-import type { Phase, Service } from './service.ts'
+import type { Phase } from './phases.ts'
+import type { Service } from './service.ts'
 
 const ERROR = 3
 const WARNING = 4

@@ -3,20 +3,10 @@ import type { Assignment, Remark } from './config-file.ts'
 import { parseConfigFile } from './config-file.ts'
 import type { StatusSet } from './exit-status.ts'
 import { NO_STATUS } from './exit-status.ts'
+import type { Phase } from './phases.ts'
 import { READERS } from './settings.ts'
 import type { SpecifierContext } from './specifiers.ts'
 import { specifiersOf } from './specifiers.ts'
-
-/** The settings that hold commands, in the order in which systemd runs them. */
-export const PHASES = [
-  'ExecCondition',
-  'ExecStartPre',
-  'ExecStart',
-  'ExecStartPost',
-  'ExecStop',
-  'ExecStopPost',
-] as const
-export type Phase = (typeof PHASES)[number]
 
 export type ServiceType = 'simple' | 'exec' | 'oneshot'
 export type Restart =

@@ -1,7 +1,8 @@
 import { parseCommandLine } from './command-line.ts'
 import { parseEnvironment } from './environment.ts'
 import { parseSignal, parseStatusSet } from './exit-status.ts'
-import type { Draft, KillMode, Phase, ReadContext, Restart } from './service.ts'
+import { type Phase, PHASES } from './phases.ts'
+import type { Draft, KillMode, ReadContext, Restart } from './service.ts'
 import { expandSpecifiers } from './specifiers.ts'
 import { parseTimeSpan } from './time-span.ts'
 
@@ -181,16 +182,7 @@ const ACCEPTED = [
 /** `Section.Name` to what reads it. A setting that is not here is answered with a remark, never ignored silently. */
 export const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ...ACCEPTED.map((name): [string, Reader] => [name, () => undefined]),
-  ...(
-    [
-      'ExecCondition',
-      'ExecStartPre',
-      'ExecStart',
-      'ExecStartPost',
-      'ExecStop',
-      'ExecStopPost',
-    ] as const
-  ).map((phase): [string, Reader] => [`Service.${phase}`, commands(phase)]),
+  ...PHASES.map((phase): [string, Reader] => [`Service.${phase}`, commands(phase)]),
   [
     'Unit.Description',
     (draft, value, { specifiers }) => {

@@ -66,7 +66,7 @@ function unescapeOne(
  * at the end of the line, `invalid` for a quote left open or, with C escapes, an escape that does not exist.
  * systemd 252 `extract_first_word`.
  */
-export function extractWord(
+function extractWord(
   source: string,
   start: number,
   rules: WordRules,
