@@ -100,17 +100,17 @@ export class ClientListener {
   close(): void {
     for (const timer of this.#timers) clearInterval(timer)
     for (const connection of this.#connections) connection.destroy()
-    this.#options.full.server.closeAllConnections()
+    this.#options.full.close()
   }
 }
 
 /** Gives a connection to node:http, with the bytes that were read but not used. */
 function handOver(full: FullServer, socket: Socket, rest: Buffer): void {
   if (socket.readableEnded) {
-    full.server.emit('connection', replay(socket, rest))
+    full.adopt(replay(socket, rest), rest)
     return
   }
-  full.server.emit('connection', socket)
+  full.adopt(socket, rest)
   if (rest.length > 0) socket.unshift(rest)
   if (socket.isPaused()) socket.resume()
 }

@@ -1,4 +1,4 @@
-import type { Logger } from '@flotilla/daemon'
+import { endsWithin, type Logger } from '@flotilla/daemon'
 import { command, CommandWriter, decodeCommand, frames, type Command } from './store/command.ts'
 import { refusal, type Refusal } from './store/errors.ts'
 import type { StoreEvent } from './store/event.ts'
@@ -34,9 +34,17 @@ interface InFlight {
   readonly seq: number
   readonly frames: Buffer
   readonly firstIndex: number
-  readonly proposedAt: number
   readonly image: Image | undefined
-  waiters: readonly Waiter[]
+  readonly waiting: Waiting
+}
+
+/** Proposers of one batch, in the order of its entries, each with its own deadline. */
+interface Waiting {
+  readonly waiters: Waiter[]
+  /** When each was proposed; never decreasing. */
+  readonly since: number[]
+  /** How many of them were told that they are late. */
+  late: number
 }
 
 const NO_ROOM = refusal(300, 'etcdserver: no space left on the disk', 0)
@@ -58,8 +66,9 @@ export interface ReplicaStatus {
 export class Replica {
   readonly #options: ReplicaOptions
   readonly #writer = new CommandWriter()
-  #waiters: Waiter[] = []
-  #gatheringSince = 0
+  #gathering = createWaiting()
+  #isDead = false
+  #onIdle: (() => void) | undefined
   #inFlight: InFlight | undefined
   #isScheduled = false
   #isClosed = false
@@ -68,6 +77,7 @@ export class Replica {
   #appliedIndex: number
   #lastIndex: number
   #firstIndex: number
+  #compactTarget = 0
   #imageIndex: number
   #imageEvent: number
   #isFull = false
@@ -96,7 +106,7 @@ export class Replica {
     disk.listen({
       persisted: (seq, commitMs) => this.#persisted(seq, commitMs),
       full: (seq, message) => this.#full(seq, message),
-      failed: (error) => options.onFailure(error),
+      failed: (error) => this.#die(error),
     })
     this.#timer = setInterval(() => {
       this.#expireWaiters()
@@ -119,7 +129,10 @@ export class Replica {
   }
 
   get pending(): number {
-    return this.#writer.count + (this.#inFlight?.waiters.length ?? 0)
+    const inFlight = this.#inFlight?.waiting
+    return (
+      countUnanswered(this.#gathering) + (inFlight === undefined ? 0 : countUnanswered(inFlight))
+    )
   }
 
   get status(): ReplicaStatus {
@@ -143,10 +156,14 @@ export class Replica {
       waiter(refusal(300, 'etcdserver: too many requests', 0))
       return
     }
-    if (this.#writer.count === 0) this.#gatheringSince = this.#options.nowMs()
-    this.#writer.append(entry)
-    this.#waiters.push(waiter)
+    this.#gather(entry, waiter)
     this.#schedule()
+  }
+
+  #gather(entry: Command, waiter: Waiter): void {
+    this.#writer.append(entry)
+    this.#gathering.waiters.push(waiter)
+    this.#gathering.since.push(this.#options.nowMs())
   }
 
   /** `propose` for code that is not on the hot path. */
@@ -172,12 +189,11 @@ export class Replica {
     const batch: InFlight = {
       seq: this.#seq,
       firstIndex: this.#lastIndex + 1,
-      proposedAt: this.#gatheringSince,
       frames: this.#writer.take(),
       image,
-      waiters: this.#waiters,
+      waiting: this.#gathering,
     }
-    this.#waiters = []
+    this.#gathering = createWaiting()
     this.#inFlight = batch
     this.#lastIndex += count
     this.#options.disk.write({
@@ -188,7 +204,7 @@ export class Replica {
       frames: new Uint8Array(batch.frames),
       hard: this.#takeHardState(),
       image,
-      compactTo: image === undefined ? 0 : this.#compactTo(),
+      compactTo: this.#compactTo(),
     })
   }
 
@@ -213,6 +229,7 @@ export class Replica {
     if (this.#writer.count > 0) this.#flush()
     this.#apply(batch)
     if (this.#wantsImage()) this.#schedule()
+    this.#settleIdle()
   }
 
   #apply(batch: InFlight): void {
@@ -220,7 +237,7 @@ export class Replica {
     for (const data of frames(batch.frames)) {
       const outcome = this.#options.store.apply(decodeCommand(data))
       this.#appliedIndex += 1
-      batch.waiters[position]?.(outcome)
+      batch.waiting.waiters[position]?.(outcome)
       position += 1
     }
   }
@@ -255,10 +272,12 @@ export class Replica {
     }
   }
 
+  /** The next piece of the log to drop; pieces go with one batch after another until all is done. */
   #compactTo(): number {
     const target = this.#imageIndex - CATCH_UP_ENTRIES
-    if (target - this.#firstIndex < this.#options.snapshotCount) return 0
-    const upTo = Math.min(target, this.#firstIndex + COMPACT_ENTRIES - 1)
+    if (target - this.#firstIndex >= this.#options.snapshotCount) this.#compactTarget = target
+    if (this.#firstIndex > this.#compactTarget) return 0
+    const upTo = Math.min(this.#compactTarget, this.#firstIndex + COMPACT_ENTRIES - 1)
     this.#firstIndex = upTo + 1
     return upTo
   }
@@ -278,55 +297,93 @@ export class Replica {
     this.#lastIndex = batch.firstIndex - 1
     this.#isHardKnown = false
     this.#unwritten = batch.image
-    const refused = [...batch.waiters, ...this.#waiters]
+    const behind = this.#gathering
     this.#writer.take()
-    this.#waiters = []
-    for (const waiter of refused) waiter(NO_ROOM)
+    this.#gathering = createWaiting()
+    for (const waiter of [...batch.waiting.waiters, ...behind.waiters]) waiter(NO_ROOM)
+    this.#settleIdle()
   }
 
   /** While the disk is full, a no-op now and then finds out whether there is room again. */
   #tryForRoom(): void {
     if (!this.#isFull || this.#inFlight !== undefined || this.#isClosed) return
-    this.#gatheringSince = this.#options.nowMs()
-    this.#writer.append(command({ op: 'noop', time: this.#gatheringSince }))
-    this.#waiters.push(() => undefined)
+    this.#gather(command({ op: 'noop', time: this.#options.nowMs() }), ignore)
     this.#flush()
   }
 
   /** Tells proposals that the disk does not take in time; they may still be applied later. */
   #expireWaiters(): void {
     const oldest = this.#options.nowMs() - this.#options.requestTimeoutMs
-    const timeout = refusal(300, 'etcdserver: request timed out', 0)
-    const batch = this.#inFlight
-    if (batch !== undefined && batch.proposedAt < oldest) {
-      const late = batch.waiters
-      batch.waiters = []
-      for (const waiter of late) waiter(timeout)
-    }
-    if (this.#waiters.length > 0 && this.#gatheringSince < oldest) {
-      const late = this.#waiters
-      this.#waiters = late.map(() => () => undefined)
-      for (const waiter of late) waiter(timeout)
-    }
+    if (this.#inFlight !== undefined) expire(this.#inFlight.waiting, oldest)
+    expire(this.#gathering, oldest)
   }
 
-  /** Refuses new proposals, brings the image on disk up to date and closes the files. */
-  async close(): Promise<void> {
+  /** The disk thread has failed: nothing more becomes durable, nobody may wait for it. */
+  #die(error: DiskError): void {
+    this.#isDead = true
+    this.#isClosed = true
+    this.#refuseAll()
+    this.#settleIdle()
+    this.#options.onFailure(error)
+  }
+
+  #refuseAll(): void {
+    const waiters = [...(this.#inFlight?.waiting.waiters ?? []), ...this.#gathering.waiters]
+    this.#inFlight = undefined
+    this.#writer.take()
+    this.#gathering = createWaiting()
+    for (const waiter of waiters) waiter(refusal(300, 'etcdserver: server stopped', 0))
+  }
+
+  #settleIdle(): void {
+    if (this.#inFlight === undefined && this.#writer.count === 0) this.#onIdle?.()
+  }
+
+  /**
+   * Refuses new proposals, waits for those under way, brings the image on disk up to date and
+   * closes the files. Takes at most about `closeMs`, whatever the disk does.
+   */
+  async close(closeMs = 10_000): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#timer)
-    while (this.#inFlight !== undefined && !this.#isFull) await turn()
-    if (!this.#isFull && this.#appliedIndex > this.#imageIndex) {
-      this.#seq += 1
-      const firstIndex = this.#lastIndex + 1
-      const batch = { seq: this.#seq, term: this.#term, firstIndex, hard: this.#takeHardState() }
-      const image = this.#unwritten ?? this.#takeImage()
-      this.#inFlight = { ...batch, frames: Buffer.alloc(0), proposedAt: 0, image, waiters: [] }
-      this.#options.disk.write({ ...batch, frames: new Uint8Array(), image, compactTo: 0 })
-    }
+    const idle = new Promise<void>((resolve) => {
+      this.#onIdle = resolve
+    })
+    this.#settleIdle()
+    const isIdle = await endsWithin(idle, closeMs)
+    if (!isIdle) this.#refuseAll()
+    else if (!this.#isFull && !this.#isDead && this.#appliedIndex > this.#imageIndex)
+      this.#writeLastImage()
     await this.#options.disk.close()
+  }
+
+  #writeLastImage(): void {
+    this.#seq += 1
+    const firstIndex = this.#lastIndex + 1
+    const batch = { seq: this.#seq, term: this.#term, firstIndex, hard: this.#takeHardState() }
+    const image = this.#unwritten ?? this.#takeImage()
+    this.#inFlight = { ...batch, frames: Buffer.alloc(0), image, waiting: createWaiting() }
+    this.#options.disk.write({ ...batch, frames: new Uint8Array(), image, compactTo: 0 })
   }
 }
 
-async function turn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve))
+function createWaiting(): Waiting {
+  return { waiters: [], since: [], late: 0 }
+}
+
+function countUnanswered(waiting: Waiting): number {
+  return waiting.waiters.length - waiting.late
+}
+
+function ignore(): void {
+  // What became of a proposal is told once: late ones have heard already.
+}
+
+function expire(waiting: Waiting, oldest: number): void {
+  const { waiters, since } = waiting
+  for (; waiting.late < since.length && (since[waiting.late] ?? 0) < oldest; waiting.late += 1) {
+    const waiter = waiters[waiting.late]
+    waiters[waiting.late] = ignore
+    waiter?.(refusal(300, 'etcdserver: request timed out', 0))
+  }
 }

@@ -160,9 +160,8 @@ function openPorts(
   }
   const router = new Router(context, config.corsOrigins, authRoutes({ context, ...auth }))
   const route = router.route.bind(router)
-  const full = createFullServer(route)
   const sockets = new WatchSockets(context)
-  full.server.on('upgrade', (request, socket, head) => sockets.upgrade(request, socket, head))
+  const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
   const clients = new ClientListener({ full, route, logger, fdLimit })
   const peers = new PeerPort(cluster)
   const stopExpiry = keepExpiring(store, replica)

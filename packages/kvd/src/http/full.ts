@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { WATCH_PATH } from './watch-message.ts'
 import { BODY_BYTES_MAX, type BodyStream, type RawRequest, type Responder } from './message.ts'
 
 /** Go's default limit is 1 MiB; a key as long as this needs no more. */
@@ -8,16 +10,50 @@ const HEADER_BYTES_MAX = 128 * 1024
 const LINGER_MS = 500
 
 export interface FullServer {
-  readonly server: Server
+  /** Takes a connection over. `rest` was read from it and is put back by the caller. */
+  adopt(socket: Duplex, rest: Buffer): void
   /** Ends long polls and idle connections; what is under way is answered. */
   drain(): void
+  /** Ends every connection. */
+  close(): void
 }
 
+export interface FullOptions {
+  route(request: RawRequest, responder: Responder): void
+  /** Takes over a request for the watch path that asks for an upgrade. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+}
+
+/** Where an upgrade is wanted. Elsewhere the wish is ignored and the request answered, as by Go. */
+const UPGRADES = new RegExp(`^GET ${WATCH_PATH}[? ]`)
+
 /** node:http for the requests that the lean parser leaves alone: any framing, any size, upgrades. */
-export function createFullServer(
-  route: (request: RawRequest, responder: Responder) => void,
-): FullServer {
+export function createFullServer(options: FullOptions): FullServer {
   const streams = new Set<ServerResponse>()
+  const turns = new Turns()
+  const plain = createParser(options, turns, streams)
+  // node:http takes a server with this listener to want every upgrade that is offered.
+  const upgrading = createParser(options, turns, streams)
+  upgrading.on('upgrade', (request, socket, head) => options.upgrade(request, socket, head))
+  return {
+    adopt: (socket, rest) => {
+      const wants = UPGRADES.test(rest.toString('latin1', 0, 64))
+      const server = wants ? upgrading : plain
+      server.emit('connection', socket)
+    },
+    drain: () => {
+      for (const response of streams) response.end()
+      plain.closeIdleConnections()
+      upgrading.closeIdleConnections()
+    },
+    close: () => {
+      plain.closeAllConnections()
+      upgrading.closeAllConnections()
+    },
+  }
+}
+
+function createParser(options: FullOptions, turns: Turns, streams: Set<ServerResponse>): Server {
   const server = createServer({
     maxHeaderSize: HEADER_BYTES_MAX,
     keepAliveTimeout: 0,
@@ -27,25 +63,18 @@ export function createFullServer(
   })
   // A client that sends no more still gets its answers, as from Go.
   Object.assign(server, { httpAllowHalfOpen: true })
-  const turns = new Turns()
   server.on('request', (request, response) => {
     readBody(request, response, (body, isBodyTooLarge) => {
       turns.take(request.socket, response, () => {
         const { head, path, query } = splitTarget(request)
-        route(
+        options.route(
           { ...head, path, query, body, isBodyTooLarge },
           createResponder(request, response, streams),
         )
       })
     })
   })
-  return {
-    server,
-    drain: () => {
-      for (const response of streams) response.end()
-      server.closeIdleConnections()
-    },
-  }
+  return server
 }
 
 /**

@@ -19,6 +19,9 @@ const METHOD = /^[A-Z]{1,16}$/
 const TARGET = /^\/[!-"$-~\x80-\xff]*$/
 const LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)$/
 
+/** Headers that count once: which of two counts is for the full parser to say. */
+const SINGLE = new Set(['content-length', 'content-type', 'authorization', 'origin', 'connection'])
+
 /**
  * Reads a request line of plain shape: HTTP/1.1, origin form. Undefined for everything else, which
  * a full parser has to judge.
@@ -46,7 +49,7 @@ export function parseHeaders(block: string): LeanHeaders | undefined {
     if (name === '') return undefined
     const lower = name.toLowerCase()
     if (lower === 'transfer-encoding' || lower === 'expect' || lower === 'upgrade') return undefined
-    if (lower === 'content-length' && found.has(lower)) return undefined
+    if (found.has(lower) && SINGLE.has(lower)) return undefined
     found.set(lower, value.trimEnd())
   }
   const length = found.get('content-length')

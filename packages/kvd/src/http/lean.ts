@@ -110,7 +110,7 @@ export class LeanConnection implements Responder {
   #read(): void {
     if (this.#isReading) return
     this.#isReading = true
-    while (!this.#isAnswering && this.#mayAnswer() && this.#takeRequest());
+    while (!this.#isAnswering && this.#keepsAlive && this.#mayAnswer() && this.#takeRequest());
     this.#isReading = false
     if (this.#isEnded && !this.#isAnswering) {
       this.#finish()

@@ -1,3 +1,4 @@
+import type { Registry } from 'prom-client'
 import { COUNTERS, type Counter } from '../store/stats.ts'
 import type { Store } from '../store/store.ts'
 import type { Replica } from '../replica.ts'
@@ -57,6 +58,7 @@ export class Metrics implements RequestCounters {
   readonly #failed = new Map<string, { method: string; code: number; count: number }>()
   readonly #durations = new Map<string, Histogram>()
   readonly #fsync = new Histogram()
+  #process: Promise<Registry> | undefined
 
   constructor(sources: MetricsSources) {
     this.#sources = sources
@@ -85,9 +87,13 @@ export class Metrics implements RequestCounters {
 
   /** Prometheus text; prom-client is loaded with the first scrape (spec: footprint). */
   async render(): Promise<{ readonly type: string; readonly text: string }> {
-    const { Registry, collectDefaultMetrics } = await import('prom-client')
-    const registry = new Registry()
-    collectDefaultMetrics({ register: registry })
+    // Once: each call would add observers of its own.
+    this.#process ??= import('prom-client').then(({ Registry, collectDefaultMetrics }) => {
+      const created = new Registry()
+      collectDefaultMetrics({ register: created })
+      return created
+    })
+    const registry = await this.#process
     const own = this.#families().map(renderFamily)
     return { type: registry.contentType, text: `${own.join('')}${await registry.metrics()}` }
   }

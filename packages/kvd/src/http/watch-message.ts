@@ -1,3 +1,6 @@
+/** Where kvd-watch.1 is spoken. */
+export const WATCH_PATH = '/kvd/v1/watch'
+
 /** What a client of kvd-watch.1 asks for. */
 export type WatchMessage =
   | {

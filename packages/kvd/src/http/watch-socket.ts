@@ -7,9 +7,8 @@ import type { Watcher } from '../store/watcher-hub.ts'
 import type { HttpContext, Verdict } from './context.ts'
 import { cleanKey } from './escape.ts'
 import type { RawRequest } from './message.ts'
-import { parseWatchMessage, type WatchMessage } from './watch-message.ts'
+import { parseWatchMessage, WATCH_PATH, type WatchMessage } from './watch-message.ts'
 
-const WATCH_PATH = '/kvd/v1/watch'
 const WATCH_PROTOCOL = 'kvd-watch.1'
 
 const FRAME_BYTES_MAX = 1 << 20
@@ -61,6 +60,7 @@ export class WatchSockets {
 
   /** Takes over an upgrade request of node:http; anything but the watch path is refused. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
     const [path] = (request.url ?? '').split('?')
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/)
     if (path !== WATCH_PATH || !offered.includes(WATCH_PROTOCOL)) {

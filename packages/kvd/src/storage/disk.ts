@@ -2,8 +2,12 @@ import { Worker } from 'node:worker_threads'
 import type { NodeRow } from '../store/store.ts'
 import type { StoreEvent } from '../store/event.ts'
 import { Buffer } from 'node:buffer'
+import { endsWithin } from '@flotilla/daemon'
 import { fromDisk, unpackEvents } from './records.ts'
 import type { Batch, DiskFailureFields, DiskOptions, FromDisk, Loaded, ToDisk } from './messages.ts'
+
+/** A thread that hangs in a system call is not waited for any longer. */
+const CLOSE_MS = 10_000
 
 /** The disk cannot go on; the process has to end. */
 export class DiskError extends Error {
@@ -76,7 +80,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
     close: async () => {
       isClosing = true
       post({ type: 'close' })
-      await ended
+      if (!(await endsWithin(ended, CLOSE_MS))) await worker.terminate()
     },
   }
 }

@@ -9,24 +9,28 @@ const ESCAPE_BASE = 0xdc00
 /** Text of `bytes`, reversible by `encodeText`. */
 export function decodeText(bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString('utf8')
-  let text = ''
+  const units = Buffer.allocUnsafe(2 * bytes.length)
+  let end = 0
   for (let at = 0; at < bytes.length;) {
     const size = validSequence(bytes, at)
     if (size === 0) {
-      text += String.fromCharCode(ESCAPE_BASE + (bytes[at] ?? 0))
+      end = units.writeUInt16LE(ESCAPE_BASE + (bytes[at] ?? 0), end)
       at += 1
     } else {
-      text += bytes.toString('utf8', at, at + size)
+      end += units.write(bytes.toString('utf8', at, at + size), end, 'utf16le')
       at += size
     }
   }
-  return text
+  return units.toString('utf16le', 0, end)
 }
 
-/** Length of the valid UTF-8 sequence that starts at `at`; 0 when there is none. */
+/** Length of the run of valid UTF-8 that starts at `at`; 0 when the first byte is none. */
 function validSequence(bytes: Buffer, at: number): number {
+  let end = at
+  while (end < bytes.length && (bytes[end] ?? 0) < 0x80) end += 1
+  if (end > at) return end - at
   const first = bytes[at] ?? 0
-  const size = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0
+  const size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0
   if (size === 0 || at + size > bytes.length) return 0
   return isUtf8(bytes.subarray(at, at + size)) ? size : 0
 }
@@ -34,7 +38,8 @@ function validSequence(bytes: Buffer, at: number): number {
 /** Bytes of a text made by `decodeText` or of any well-formed text. */
 export function encodeText(text: string): Buffer {
   if (text.isWellFormed()) return Buffer.from(text, 'utf8')
-  const parts: Buffer[] = []
+  const bytes = Buffer.allocUnsafe(3 * text.length)
+  let end = 0
   let from = 0
   for (let at = 0; at < text.length; at += 1) {
     const unit = text.charCodeAt(at)
@@ -43,11 +48,12 @@ export function encodeText(text: string): Buffer {
       continue
     }
     if (unit < 0xdc80 || unit > 0xdcff) continue
-    parts.push(Buffer.from(text.slice(from, at), 'utf8'), Buffer.of(unit - ESCAPE_BASE))
+    if (at > from) end += bytes.write(text.slice(from, at), end, 'utf8')
+    end = bytes.writeUInt8(unit - ESCAPE_BASE, end)
     from = at + 1
   }
-  parts.push(Buffer.from(text.slice(from), 'utf8'))
-  return Buffer.concat(parts)
+  end += bytes.write(text.slice(from), end, 'utf8')
+  return bytes.subarray(0, end)
 }
 
 const PLAIN = /^[ !#-%'-;=?-[\]-~]*$/
