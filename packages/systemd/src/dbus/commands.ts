@@ -34,8 +34,9 @@ export async function* journalctl(
   scope: readonly string[],
 ): AsyncGenerator<string> {
   if (signal?.aborted === true) return
+  // Not --user: the user journal lacks what a user's systemd logs as a system user.
   const unit = scope.includes('--user') ? `--user-unit=${name}` : `--unit=${name}`
-  const args = [...scope, unit, '--no-pager', '-n', String(lines), '--output', output]
+  const args = [unit, '--no-pager', '-n', String(lines), '--output', output]
   const child = spawn('journalctl', follow ? [...args, '-f'] : args, {
     env: environment(),
     stdio: ['ignore', 'pipe', 'pipe'],
