@@ -13,8 +13,8 @@ tap.setTimeout(VECTORS_MS)
 
 if (VECTORS_SKIP === false) await installOriginals()
 const etcd = await etcdProgram()
-const noEtcd = 'missing' in etcd ? `skipped: ${etcd.missing}` : VECTORS_SKIP
-const noEtcdctl = which('etcdctl') === undefined && 'skipped: there is no etcdctl on this machine'
+const noEtcd = 'missing' in etcd ? etcd.missing : VECTORS_SKIP
+const noEtcdctl = which('etcdctl') === undefined && 'there is no etcdctl on this machine'
 
 test('kvctl at a real etcd prints what etcdctl printed', { skip: noEtcd }, async (t) => {
   if ('missing' in etcd) throw new Error(etcd.missing)

@@ -13,7 +13,7 @@ export interface Verdict {
 /** Why no vectors can be run here, or false; in the form that tap's `skip` takes. */
 export const VECTORS_SKIP: string | false =
   SHARED === undefined
-    ? 'skipped: the recorded vectors (../shared, or where FLOTILLA_SHARED says) are not here'
+    ? 'the recorded vectors (../shared, or where FLOTILLA_SHARED says) are not here'
     : false
 
 /**
