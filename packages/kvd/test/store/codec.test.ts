@@ -89,7 +89,8 @@ t.test('JSON strings are written as Go writes them', async (tt) => {
     ['<a href="&">', '"\\u003ca href=\\"\\u0026\\"\\u003e"'],
     ['\u2027\u2028\u2029\u202a', '"\u2027\\u2028\\u2029\u202a"'],
     ['é€\u{10000}', '"é€\u{10000}"'],
-    ['a\udcffb\udc80\udc81', '"a\ufffdb\ufffd\ufffd"'],
+    ['a\udcffb\udc80\udc81', '"a\\ufffdb\\ufffd\\ufffd"'],
+    ['\ufffd\udcff', '"\ufffd\\ufffd"'],
     ['\\u003c', '"\\\\u003c"'],
   ]
   for (const [given, json] of cases)

@@ -118,7 +118,7 @@ t.test('sorted is by bytes, not by letters or UTF-16', async (tt) => {
   const store = storeOf(keys.map((key) => set(key)))
   const found = [...read(store, '/', { sorted: true }).matchAll(/"key":"([^"]*)"/g)]
   tt.same(
-    found.map(([, key]) => key),
+    found.map(([, key]) => JSON.parse(`"${key}"`)),
     // The byte 0x80 alone sorts before 0xc3 (é), and shows as U+FFFD.
     ['/B', '/a', '/a-b', '/b', '/\ufffd', '/é', '/\uffff', '/\u{10000}'],
   )
@@ -303,8 +303,8 @@ t.test('a store cannot be loaded from rows that contradict each other', async (t
   ]
   const store = new Store({ historySize: 1 })
   const stats = storeOf([]).takeChanges().state.stats
-  tt.throws(() => store.load({ index: 1, stats }, rows, []), {
-    message: 'row /f/x lies below the file /f',
+  tt.throws(() => store.load({ index: 1, count: 2, stats }, rows, []), {
+    message: 'row /f/x has no place in the tree',
   })
 })
 
