@@ -74,8 +74,23 @@ function pairOf(field: string): [string, number] {
   return [name, value === '' ? NaN : Number(value)]
 }
 
+/** The version of wrk, which is installed first where it is missing and may be: as root, with apt. */
+export async function needWrk(): Promise<string | undefined> {
+  const present = await wrkVersion()
+  if (present !== undefined || process.getuid?.() !== 0) return present
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = (...args: string[]): Promise<boolean> =>
+    run('apt-get', ['-qq', ...args], { env }).then(
+      () => true,
+      () => false,
+    )
+  const isThere =
+    (await apt('update')) && (await apt('install', '-y', '--no-install-recommends', 'wrk'))
+  return isThere ? await wrkVersion() : undefined
+}
+
 /** `wrk --version`, or undefined where there is no wrk. */
-export async function wrkVersion(): Promise<string | undefined> {
+async function wrkVersion(): Promise<string | undefined> {
   // wrk prints its version and then leaves with status 1.
   const text = await run('wrk', ['--version']).then(
     (out) => out.stdout,

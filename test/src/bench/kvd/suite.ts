@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileSystemOf, machineFacts, type Machine } from '../machine.ts'
 import { etcdProgram, kvdProgram, start, type Name, type Program, type Server } from '../servers.ts'
 import { percentile } from '../stats.ts'
-import { wrkVersion } from '../wrk.ts'
+import { needWrk } from '../wrk.ts'
 import { fill, probe } from './fill.ts'
 import { keyCount, measure, valueBytes, writeScript, type Operation, type Sample } from './load.ts'
 import { measureMemory, type MemoryReport } from './memory.ts'
@@ -60,7 +60,7 @@ export async function runSuite(
   options: Options,
   progress: (line: string) => void,
 ): Promise<Report> {
-  const wrk = await wrkVersion()
+  const wrk = await needWrk()
   if (wrk === undefined) throw new UsageError('wrk is missing: as root, apt-get install wrk')
   const fileSystem = await fileSystemOf(options.dir)
   if (fileSystem === 'tmpfs' || fileSystem === 'ramfs')
