@@ -4,6 +4,7 @@ import {
   flagLayer,
   OptionError,
   Options,
+  parseGoBool,
   parseGoFlags,
 } from '@flotilla/daemon'
 import { FLAGS } from './flags.ts'
@@ -63,8 +64,7 @@ const PREFIXES = ['KVD_', 'ETCD_'] as const
 export function readInvocation(argv: readonly string[], env: Environment): Invocation {
   const parsed = readFlags(argv)
   if (parsed === 'help') return { type: 'help' }
-  if (parsed.values.get('version') !== undefined && parsed.values.get('version') !== 'false')
-    return { type: 'version' }
+  if (parseGoBool(parsed.values.get('version') ?? '') === true) return { type: 'version' }
   const [extra] = parsed.rest
   if (extra !== undefined) throw verifyError(`'${extra}' is not a valid flag.`)
   const { options, warnings } = readOptions(parsed.values, env)

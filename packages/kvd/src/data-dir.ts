@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync, mkdirSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { syncFile } from './storage/rebuild.ts'
 
 /** The data directory cannot be used. */
 export class DataDirError extends Error {
@@ -23,6 +24,7 @@ export function prepareDataDir(dataDir: string, storageDir: string): DataDir {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     mkdirSync(storageDir, { recursive: true, mode: 0o700 })
     accessSync(storageDir, constants.W_OK)
+    for (const made of [storageDir, dataDir, dirname(resolve(dataDir))]) syncFile(made)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new DataDirError(`cannot write the data directory ${dataDir}: ${reason}`, {

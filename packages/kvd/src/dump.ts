@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { DataDirError } from './data-dir.ts'
 import { decodeCommand } from './store/command.ts'
 import { Store } from './store/store.ts'
 import { openDisk } from './storage/disk.ts'
@@ -12,12 +14,15 @@ export async function dumpStore(
   source: 'image' | 'log',
   write: (line: string) => void,
 ): Promise<void> {
+  const file = `${directory}/kvd.db`
+  if (!existsSync(file)) throw new DataDirError(`there is no ${file}`)
   const disk = await openDisk({ directory, source })
   try {
     const { loaded, rows, events, entries } = disk.recovered
     const store = new Store({ historySize: 1 })
     const { stats } = loaded
-    if (stats !== undefined) store.load({ index: loaded.storeIndex, stats }, rows, events.slice(-1))
+    if (stats !== undefined)
+      store.load({ index: loaded.storeIndex, count: loaded.count, stats }, rows, events.slice(-1))
     for (const entry of entries) store.apply(decodeCommand(entry.data))
     write(`${JSON.stringify({ index: store.index, raftIndex: loaded.lastIndex })}\n`)
     const nodes = [...store.rows()].toSorted((left, right) => (left.key < right.key ? -1 : 1))

@@ -11,6 +11,13 @@ export class ListenError extends Error {
   readonly code = 'LISTEN'
 }
 
+/** Keep-alive probes find clients whose machine is gone, so that their watches end. */
+const SOCKET_OPTIONS = {
+  noDelay: true,
+  allowHalfOpen: true,
+  keepAlive: true,
+  keepAliveInitialDelay: 30_000,
+}
 /** A request that has begun to arrive must be whole after this time. */
 const REQUEST_MS_MAX = 30_000
 const SWEEP_MS = 5_000
@@ -52,15 +59,14 @@ export class ClientListener {
 
   /** @throws ListenError */
   async listen(url: URL): Promise<void> {
-    const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) =>
-      this.#accept(socket),
-    )
+    const server = createServer(SOCKET_OPTIONS, (socket) => this.#accept(socket))
     await bind(server, url)
     this.#servers.push(server)
   }
 
   #accept(socket: Socket): void {
-    if (this.#connections.size >= this.#options.fdLimit - RESERVED_FDS) {
+    const { full, fdLimit } = this.#options
+    if (this.#connections.size + full.count >= fdLimit - RESERVED_FDS) {
       this.#options.logger.warn('http: too many connections, one was refused')
       socket.destroy()
       return
@@ -93,7 +99,7 @@ export class ClientListener {
   }
 
   get isQuiet(): boolean {
-    return this.#connections.size === 0
+    return this.#connections.size + this.#options.full.count === 0
   }
 
   /** Ends what is left. */

@@ -66,9 +66,9 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   const what = end === 'SIGTERM' ? 'terminated' : 'interrupt'
   logger.info(`etcdmain: received ${what} signal, shutting down...`)
   await notify(env, ['STOPPING=1'])
-  await server.close()
+  const failure = await Promise.race([server.close(), server.failed])
   termination.close()
-  return 0
+  return failure instanceof DiskError ? report(failure, logger) : 0
 }
 
 /** Says what went wrong and picks the exit status; a bug keeps its stack. */

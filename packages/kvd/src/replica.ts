@@ -16,6 +16,8 @@ const PENDING_BYTES_MAX = 64 * 1024 * 1024
 /** Entries kept behind the image for slow followers (etcd 2.3 numberOfCatchUpEntries). */
 const CATCH_UP_ENTRIES = 5_000
 const COMPACT_ENTRIES = 4_000
+/** Characters of JSON after which a row of events is full. */
+const EVENT_ROW_LENGTH = 4 * 1024 * 1024
 
 export interface ReplicaOptions {
   readonly store: Store
@@ -54,6 +56,8 @@ export interface ReplicaStatus {
   readonly commits: number
   readonly commitMsSum: number
   readonly isFull: boolean
+  /** How long the batch under way has been with the disk; 0 when there is none. */
+  readonly stalledMs: number
 }
 
 /**
@@ -95,8 +99,10 @@ export class Replica {
     const { store, disk } = options
     const { loaded, rows, events, entries } = disk.recovered
     const stats = loaded.stats
-    if (stats !== undefined) store.load({ index: loaded.storeIndex, stats }, rows, events)
+    if (stats !== undefined)
+      store.load({ index: loaded.storeIndex, count: loaded.count, stats }, rows, events)
     for (const entry of entries) store.apply(decodeCommand(entry.data))
+    disk.forget()
     this.#term = loaded.hard.term + 1
     this.#appliedIndex = loaded.lastIndex
     this.#lastIndex = loaded.lastIndex
@@ -136,7 +142,13 @@ export class Replica {
   }
 
   get status(): ReplicaStatus {
-    return { commits: this.#commits, commitMsSum: this.#commitMsSum, isFull: this.#isFull }
+    const since = this.#inFlight?.waiting.since[0]
+    return {
+      commits: this.#commits,
+      commitMsSum: this.#commitMsSum,
+      isFull: this.#isFull,
+      stalledMs: since === undefined ? 0 : this.#options.nowMs() - since,
+    }
   }
 
   onCommit(listener: (commitMs: number) => void): void {
@@ -261,13 +273,14 @@ export class Replica {
     return {
       applied: this.#appliedIndex,
       storeIndex: state.index,
+      count: state.count,
       stats: state.stats,
       written: tree.written.map((node) => toDisk(rowOf(node))),
       removed: tree.removed.map(({ space, key }) => pathOf(space, key)),
-      events:
-        events.length === 0
-          ? undefined
-          : { first: floor, last: store.index, body: packEvents(events) },
+      events: [...cutEvents(events)].map((row) => ({
+        last: row.at(-1)?.index ?? 0,
+        body: packEvents(row),
+      })),
       eventFloor: store.history.first,
     }
   }
@@ -365,6 +378,21 @@ export class Replica {
     this.#inFlight = { ...batch, frames: Buffer.alloc(0), image, waiting: createWaiting() }
     this.#options.disk.write({ ...batch, frames: new Uint8Array(), image, compactTo: 0 })
   }
+}
+
+/** Events in rows of bounded length: one text of all could be longer than a string may be. */
+function* cutEvents(events: readonly StoreEvent[]): Generator<readonly StoreEvent[]> {
+  let row: StoreEvent[] = []
+  let length = 0
+  for (const event of events) {
+    row.push(event)
+    length += event.json.length
+    if (length < EVENT_ROW_LENGTH) continue
+    yield row
+    row = []
+    length = 0
+  }
+  if (row.length > 0) yield row
 }
 
 function createWaiting(): Waiting {

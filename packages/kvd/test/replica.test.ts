@@ -70,7 +70,7 @@ t.test('proposals of one turn go to the disk as one batch', async (tt) => {
     'b: {"action":"set","node":{"key":"/b","value":"b",',
     'c: {"action":"set","node":{"key":"/c","value":"c",',
   ])
-  tt.same(replica.status, { commits: 1, commitMsSum: 2.5, isFull: false })
+  tt.same(replica.status, { commits: 1, commitMsSum: 2.5, isFull: false, stalledMs: 0 })
 })
 
 t.test('what comes while the disk is busy is the next batch, whatever its size', async (tt) => {
@@ -260,7 +260,7 @@ t.test(
     tt.match(last?.image, {
       applied: 2,
       storeIndex: 2,
-      events: { first: 1, last: 2 },
+      events: [{ last: 2 }],
       eventFloor: 1,
     })
     tt.same(

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { decodeText } from '../store/text.ts'
+import { decodeText, encodeText } from '../store/text.ts'
 
 const HEX_PAIR = /^[0-9a-fA-F]{2}$/
 const ASCII = /^[\0-\x7f]*$/
@@ -20,19 +20,20 @@ export class EscapeError extends Error {
  * @throws EscapeError
  */
 export function unescape(text: string, isForm: boolean): string {
-  const plain = isForm && text.includes('+') ? text.replaceAll('+', ' ') : text
-  if (!plain.includes('%'))
+  if (!text.includes('%')) {
+    const plain = isForm && text.includes('+') ? text.replaceAll('+', ' ') : text
     return ASCII.test(plain) ? plain : decodeText(Buffer.from(plain, 'latin1'))
-  const bytes = Buffer.allocUnsafe(plain.length)
+  }
+  const bytes = Buffer.allocUnsafe(text.length)
   let size = 0
-  for (let at = 0; at < plain.length; at += 1) {
-    let byte = plain.charCodeAt(at)
+  for (let at = 0; at < text.length; at += 1) {
+    let byte = text.charCodeAt(at)
     if (byte === 0x25) {
-      const pair = plain.slice(at + 1, at + 3)
-      if (!HEX_PAIR.test(pair)) throw new EscapeError(plain.slice(at, at + 3))
+      const pair = text.slice(at + 1, at + 3)
+      if (!HEX_PAIR.test(pair)) throw new EscapeError(text.slice(at, at + 3))
       byte = Number.parseInt(pair, 16)
       at += 2
-    }
+    } else if (isForm && byte === 0x2b) byte = 0x20
     bytes[size] = byte
     size += 1
   }
@@ -90,7 +91,7 @@ const PATH_PLAIN = /^[A-Za-z0-9\-_.~$&+,/:;=@]$/
 
 /** Percent-escapes a path as Go's URL.String does. */
 export function escapePath(path: string): string {
-  return [...Buffer.from(path, 'utf8')]
+  return [...encodeText(path)]
     .map((byte) => {
       const sign = String.fromCharCode(byte)
       return PATH_PLAIN.test(sign) ? sign : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`

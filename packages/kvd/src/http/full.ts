@@ -6,10 +6,14 @@ import { BODY_BYTES_MAX, type BodyStream, type RawRequest, type Responder } from
 
 /** Go's default limit is 1 MiB; a key as long as this needs no more. */
 const HEADER_BYTES_MAX = 128 * 1024
+/** A request must be whole after this time. */
+const REQUEST_MS_MAX = 300_000
 /** How long a refused body is read on, so that the answer is not lost (net/http rstAvoidanceDelay). */
 const LINGER_MS = 500
 
 export interface FullServer {
+  /** Connections taken over and still open. */
+  readonly count: number
   /** Takes a connection over. `rest` was read from it and is put back by the caller. */
   adopt(socket: Duplex, rest: Buffer): void
   /** Ends long polls and idle connections; what is under way is answered. */
@@ -35,10 +39,16 @@ export function createFullServer(options: FullOptions): FullServer {
   // node:http takes a server with this listener to want every upgrade that is offered.
   const upgrading = createParser(options, turns, streams)
   upgrading.on('upgrade', (request, socket, head) => options.upgrade(request, socket, head))
+  const sockets = new Set<Duplex>()
   return {
+    get count() {
+      return sockets.size
+    },
     adopt: (socket, rest) => {
       const wants = UPGRADES.test(rest.toString('latin1', 0, 64))
       const server = wants ? upgrading : plain
+      sockets.add(socket)
+      socket.once('close', () => sockets.delete(socket))
       server.emit('connection', socket)
     },
     drain: () => {
@@ -47,8 +57,9 @@ export function createFullServer(options: FullOptions): FullServer {
       upgrading.closeIdleConnections()
     },
     close: () => {
-      plain.closeAllConnections()
-      upgrading.closeAllConnections()
+      for (const socket of sockets) socket.destroy()
+      plain.close()
+      upgrading.close()
     },
   }
 }
@@ -57,12 +68,14 @@ function createParser(options: FullOptions, turns: Turns, streams: Set<ServerRes
   const server = createServer({
     maxHeaderSize: HEADER_BYTES_MAX,
     keepAliveTimeout: 0,
-    requestTimeout: 0,
+    requestTimeout: REQUEST_MS_MAX,
     headersTimeout: 30_000,
     connectionsCheckingInterval: 10_000,
   })
   // A client that sends no more still gets its answers, as from Go.
   Object.assign(server, { httpAllowHalfOpen: true })
+  // It never listens itself, yet watches over its connections only from then on.
+  server.emit('listening')
   server.on('request', (request, response) => {
     readBody(request, response, (body, isBodyTooLarge) => {
       turns.take(request.socket, response, () => {

@@ -1,7 +1,14 @@
 import type { LogLevel } from '@flotilla/daemon'
 import { SERVER_VERSION } from '../cluster.ts'
 import type { HttpContext } from './context.ts'
-import { allowMethods, JSON_TYPE, TEXT_TYPE, type RawRequest, type Responder } from './message.ts'
+import {
+  allowMethods,
+  JSON_TYPE,
+  plainError,
+  TEXT_TYPE,
+  type RawRequest,
+  type Responder,
+} from './message.ts'
 
 /** GET /version: JSON without newline. */
 export function answerVersion(
@@ -14,6 +21,9 @@ export function answerVersion(
   responder.reply(200, JSON_TYPE, JSON.stringify({ etcdserver: SERVER_VERSION, etcdcluster }))
 }
 
+/** A commit that takes longer than this is a sick disk (raft.md 5.4). */
+const STALLED_MS_MAX = 1_000
+
 /** GET /health: true while writes become durable, else false with the reason. */
 export function answerHealth(
   context: HttpContext,
@@ -21,8 +31,14 @@ export function answerHealth(
   responder: Responder,
 ): void {
   if (!allowMethods(request, responder, ['GET'])) return
-  if (context.replica.status.isFull)
-    responder.reply(503, TEXT_TYPE, '{"health": "false", "reason": "no room left on the disk"}\n')
+  const { isFull, stalledMs } = context.replica.status
+  const reason = isFull
+    ? 'no room left on the disk'
+    : stalledMs > STALLED_MS_MAX
+      ? 'the disk does not answer'
+      : undefined
+  if (reason !== undefined)
+    responder.reply(503, TEXT_TYPE, `{"health": "false", "reason": "${reason}"}\n`)
   else responder.reply(200, TEXT_TYPE, '{"health": "true"}')
 }
 
@@ -46,7 +62,8 @@ export function answerMetrics(
   context.metrics().then(
     ({ type, text }) => responder.reply(200, `Content-Type: ${type}\r\n`, text),
     (error: unknown) => {
-      throw error
+      const why = error instanceof Error ? error.message : String(error)
+      plainError(responder, 500, `metrics cannot be made: ${why}`)
     },
   )
 }

@@ -1,3 +1,4 @@
+import type { Read } from '../store/store.ts'
 import { isRefusal, refusal, refusalJson, statusOf, type Refusal } from '../store/errors.ts'
 import type { Command } from '../store/command.ts'
 import type { Gate, HttpContext, Verdict } from './context.ts'
@@ -17,6 +18,11 @@ export function handleKeys(
 ): void {
   if (!allowMethods(request, responder, METHODS)) return
   const method = countedMethod(request)
+  if (isTooDeep(key)) {
+    const problem = refusal(209, `a key has at most ${DEPTH_MAX} components`, 0)
+    refuse({ context, request, key, responder, method }, problem)
+    return
+  }
   context.counters.received(method)
   const parsed = parseKeysRequest(request, key, context.nowMs())
   const call: Call = { context, request, key, responder, method }
@@ -27,6 +33,14 @@ export function handleKeys(
   const gate = context.gate()
   if (gate === undefined) serve(call, parsed)
   else serveGuarded(call, parsed, gate)
+}
+
+/** Each directory on the way holds its whole key: what a path costs grows with the square of its depth. */
+const DEPTH_MAX = 1_000
+
+function isTooDeep(key: string): boolean {
+  if (key.length < 2 * DEPTH_MAX) return false
+  return key.split('/', DEPTH_MAX + 2).length > DEPTH_MAX + 1
 }
 
 interface Call {
@@ -89,7 +103,7 @@ function serve(call: Call, parsed: Exclude<KeysRequest, { type: 'refused' }>): v
 function read(call: Call, recursive: boolean, sorted: boolean): void {
   const { context, key } = call
   const nowMs = context.nowMs()
-  const json = context.store.read({ space: 'keys', key, recursive, sorted, nowMs })
+  const json = readBounded(context, { space: 'keys', key, recursive, sorted, nowMs })
   if (typeof json !== 'string') {
     refuse(call, json)
     return
@@ -97,6 +111,16 @@ function read(call: Call, recursive: boolean, sorted: boolean): void {
   context.counters.succeeded(call.method, (context.nowMs() - nowMs) / 1000)
   const head = successHead(context, context.store.index)
   call.responder.reply(200, head, `{"action":"get","node":${json}}\n`)
+}
+
+/** A listing may be longer than a string can be: an answer like any other. */
+function readBounded(context: HttpContext, wanted: Read): string | Refusal {
+  try {
+    return context.store.read(wanted)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    return refusal(300, 'etcdserver: the answer is too long', context.store.index)
+  }
 }
 
 function watch(call: Call, wanted: Extract<KeysRequest, { type: 'watch' }>): void {

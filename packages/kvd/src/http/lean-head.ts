@@ -52,6 +52,7 @@ export function parseHeaders(block: string): LeanHeaders | undefined {
     if (found.has(lower) && SINGLE.has(lower)) return undefined
     found.set(lower, value.trimEnd())
   }
+  if (!found.has('host')) return undefined
   const length = found.get('content-length')
   if (length !== undefined && !/^\d{1,15}$/.test(length)) return undefined
   const connection = found.get('connection')?.toLowerCase() ?? 'keep-alive'

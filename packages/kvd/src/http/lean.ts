@@ -44,7 +44,7 @@ export class LeanConnection implements Responder {
   #isHead = false
   #stream: LeanStream | undefined
   #block = ''
-  #headers: LeanHeaders | undefined = parseHeaders('')
+  #headers: LeanHeaders | undefined
   #isLatin1 = true
   #isFlushing = false
   /** When the first byte of an unfinished request came; 0 when none is waiting. */
@@ -117,8 +117,8 @@ export class LeanConnection implements Responder {
       return
     }
     this.#flushSoon()
-    this.waitingSince =
-      this.#isAnswering || this.#input === '' ? 0 : this.waitingSince || this.#host.nowMs()
+    const isWaiting = !this.#isAnswering && !this.#socket.writableNeedDrain && this.#input !== ''
+    this.waitingSince = isWaiting ? this.waitingSince || this.#host.nowMs() : 0
   }
 
   /** False while the client does not take what it was answered. */

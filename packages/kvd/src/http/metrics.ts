@@ -93,7 +93,10 @@ export class Metrics implements RequestCounters {
       collectDefaultMetrics({ register: created })
       return created
     })
-    const registry = await this.#process
+    const registry = await this.#process.catch((error: unknown) => {
+      this.#process = undefined
+      throw error
+    })
     const own = this.#families().map(renderFamily)
     return { type: registry.contentType, text: `${own.join('')}${await registry.metrics()}` }
   }

@@ -14,6 +14,7 @@ const WATCH_PROTOCOL = 'kvd-watch.1'
 const FRAME_BYTES_MAX = 1 << 20
 const WATCHES_MAX = 10_000
 const PROGRESS_MS = 10_000
+const GOODBYE_MS = 1_000
 
 /** What a client asks for, as far as it is checked. */
 interface WatchWanted {
@@ -109,6 +110,8 @@ class WatchConnection {
 
   close(): void {
     this.#socket.close(1001, 'the server stops')
+    // A client that does not answer the goodbye is not waited for.
+    setTimeout(() => this.#socket.terminate(), GOODBYE_MS).unref()
   }
 
   /** Tells quiet watches how far they are, so that a reconnect resumes inside the history. */

@@ -13,6 +13,11 @@ export function crc32Table(bytes: Uint8Array, start = 0): number {
   return ~crc >>> 0
 }
 
-/** CRC-32 (IEEE) of `bytes`, continuing from `start`. */
-export const crc32: (bytes: Uint8Array, start?: number) => number =
+const crc32Fast: (bytes: Uint8Array, start?: number) => number =
   'crc32' in zlib && typeof zlib.crc32 === 'function' ? zlib.crc32 : crc32Table
+
+/** CRC-32 (IEEE) of `bytes`, continuing from `start`. */
+export function crc32(bytes: Uint8Array, start = 0): number {
+  // zlib forgets `start` when no bytes come and there is no memory behind them.
+  return bytes.length === 0 ? start : crc32Fast(bytes, start)
+}

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, copyFileSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import type Sqlite from 'better-sqlite3'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { HighWaterFile } from './high-water.ts'
@@ -19,7 +19,6 @@ const SYNC_MARK_MS = 1_000
 /** Holds the one database connection of the process and serves batches in order. */
 class DiskThread {
   readonly #port: MessagePort
-  readonly #directory: string
   readonly #database: LogDatabase
   readonly #mark: HighWaterFile
   #commitsSince = 0
@@ -27,9 +26,8 @@ class DiskThread {
   #isMarkDirty = false
   #idle: NodeJS.Timeout | undefined
 
-  constructor(port: MessagePort, directory: string, database: LogDatabase, mark: HighWaterFile) {
+  constructor(port: MessagePort, database: LogDatabase, mark: HighWaterFile) {
     this.#port = port
-    this.#directory = directory
     this.#database = database
     this.#mark = mark
     setInterval(() => this.#syncMark(), SYNC_MARK_MS).unref()
@@ -40,14 +38,8 @@ class DiskThread {
   }
 
   start(source: DiskOptions['source']): void {
-    const loaded = this.#database.load(source, (message) => this.#post(message))
-    const mark = this.#mark.read()
-    if (mark !== undefined && loaded.lastIndex < mark.lastIndex)
-      throw new DamageError(
-        `${join(this.#directory, 'kvd.db')} ends at log entry ${loaded.lastIndex}, but entries up to ` +
-          `${mark.lastIndex} were acknowledged: its write-ahead log is damaged. ` +
-          'Restore the data directory from a backup',
-      )
+    const acknowledged = this.#mark.read()?.lastIndex ?? 0
+    this.#database.load(source, acknowledged, (message) => this.#post(message))
     this.#port.on('message', (message: ToDisk) => {
       if (message.type === 'close') this.#close()
       else this.#write(message.batch)
@@ -139,6 +131,7 @@ async function main(port: MessagePort, options: DiskOptions): Promise<void> {
   const fail = (error: unknown): void => {
     const failure = failureOf(error, file)
     if (failure.code === 'IO') noteIoError(options.directory, failure.message)
+    if (failure.code === 'DAMAGED') keepDamagedLog(file)
     port.postMessage({ type: 'failed', failure } satisfies FromDisk)
     port.close()
   }
@@ -151,10 +144,20 @@ async function main(port: MessagePort, options: DiskOptions): Promise<void> {
     const database = new LogDatabase(open(file), file)
     const mark = new HighWaterFile(join(options.directory, 'hwm'))
     syncFile(options.directory)
-    new DiskThread(port, options.directory, database, mark).start(options.source)
+    new DiskThread(port, database, mark).start(options.source)
     rmSync(ioError, { force: true })
   } catch (error) {
     fail(error)
+  }
+}
+
+/** Closing the database deletes its WAL, and with it what somebody could still save by hand. */
+function keepDamagedLog(file: string): void {
+  try {
+    copyFileSync(`${file}-wal`, `${file}-wal.damaged`, constants.COPYFILE_EXCL)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code !== 'ENOENT' && code !== 'EEXIST' && code !== 'ENOSPC' && code !== 'EROFS') throw error
   }
 }
 

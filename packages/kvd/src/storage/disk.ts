@@ -43,7 +43,10 @@ export interface DiskListener {
 
 /** The port to the disk thread. Batches become durable strictly in the order of `write`. */
 export interface Disk {
+  /** What was found at the start; empty after `forget`. */
   readonly recovered: Recovered
+  /** Frees the memory of what was recovered. */
+  forget(): void
   listen(listener: DiskListener): void
   write(batch: Batch): void
   /** Ends the thread after what was written; resolves when the files are closed. */
@@ -57,7 +60,7 @@ export interface Disk {
 export async function openDisk(options: DiskOptions): Promise<Disk> {
   const worker = new Worker(new URL('./disk-worker.js', import.meta.url), { workerData: options })
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
-  const recovered = await recover(worker)
+  let recovered = await recover(worker)
   let listener: DiskListener | undefined
   let isClosing = false
   const failed = (failure: DiskFailureFields): void => listener?.failed(new DiskError(failure))
@@ -72,7 +75,12 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   })
   const post = (message: ToDisk): void => worker.postMessage(message)
   return {
-    recovered,
+    get recovered() {
+      return recovered
+    },
+    forget: () => {
+      recovered = { loaded: recovered.loaded, rows: [], events: [], entries: [] }
+    },
     listen: (wanted) => {
       listener = wanted
     },

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
 import type { StoreStats } from '../store/stats.ts'
 import { frames } from '../store/command.ts'
-import type { Batch, DiskOptions, FromDisk, Image, Loaded } from './messages.ts'
+import type { Batch, DiskOptions, FromDisk, HardState, Image, Loaded } from './messages.ts'
 import { entryChecksum, nodeChecksum, textChecksum, type DiskNode } from './records.ts'
 import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
 
@@ -27,14 +27,23 @@ interface EntryRow {
 interface StateFields {
   readonly applied: number
   readonly storeIndex: number
+  readonly count: number
   readonly stats: StoreStats | undefined
 }
 
-const EMPTY_STATE: StateFields = { applied: 0, storeIndex: 0, stats: undefined }
+const EMPTY_STATE: StateFields = { applied: 0, storeIndex: 0, count: 0, stats: undefined }
+
+interface HardRow {
+  term: number
+  vote: string
+  commit_idx: number
+  crc: number
+}
 
 interface StateRow {
   applied: number
   store_index: number
+  nodes: number
   stats: string
   crc: number
 }
@@ -76,7 +85,7 @@ export class LogDatabase {
     this.#insertEntry = db.prepare('INSERT INTO entry (idx, term, data, crc) VALUES (?, ?, ?, ?)')
     this.#truncate = db.prepare('DELETE FROM entry WHERE idx >= ?')
     this.#hard = db.prepare(
-      'INSERT OR REPLACE INTO hard (one, term, vote, commit_idx) VALUES (1, ?, ?, ?)',
+      'INSERT OR REPLACE INTO hard (one, term, vote, commit_idx, crc) VALUES (1, ?, ?, ?, ?)',
     )
     this.#compact = db.prepare(
       'DELETE FROM entry WHERE idx <= ? AND idx < (SELECT min(idx) FROM entry) + ?',
@@ -87,22 +96,34 @@ export class LogDatabase {
     return this.#lastIndex
   }
 
-  /** Reads and checks everything, handing it out in pieces; the last piece is `loaded`. */
-  load(source: DiskOptions['source'], post: (message: FromDisk) => void): Loaded {
+  /**
+   * Reads and checks everything, handing it out in pieces; the last piece is `loaded`.
+   * @param acknowledged index that the log must reach at least
+   */
+  load(
+    source: DiskOptions['source'],
+    acknowledged: number,
+    post: (message: FromDisk) => void,
+  ): Loaded {
+    this.#checkPages()
     const state = source === 'log' ? EMPTY_STATE : this.#loadState()
     if (source === 'image') {
-      this.#loadNodes(post)
+      this.#loadNodes(state.count, post)
       this.#loadEvents(post)
     }
     const { firstIndex, lastIndex } = this.#loadEntries(state.applied, post)
     this.#lastIndex = lastIndex
-    const hard = this.#db
-      .prepare<[], { term: number; vote: string; commit_idx: number }>('SELECT * FROM hard')
-      .get()
+    if (lastIndex < acknowledged)
+      throw new DamageError(
+        `${this.#file} ends at log entry ${lastIndex}, but entries up to ${acknowledged} were ` +
+          'acknowledged: its write-ahead log is damaged. Restore the data directory from a backup',
+      )
+    const hard = this.#loadHard(lastIndex)
     const loaded: Loaded = {
-      hard: { term: hard?.term ?? 0, vote: hard?.vote ?? '', commit: hard?.commit_idx ?? 0 },
+      hard,
       applied: state.applied,
       storeIndex: state.storeIndex,
+      count: state.count,
       stats: state.stats,
       firstIndex,
       lastIndex,
@@ -111,31 +132,51 @@ export class LogDatabase {
     return loaded
   }
 
+  /** Finds pages that contradict each other; rows are checked one by one by whoever reads them. */
+  #checkPages(): void {
+    const found: unknown = this.#db.pragma('quick_check(1)', { simple: true })
+    if (found !== 'ok') throw new DamageError(`${this.#file} is damaged: ${String(found)}`)
+  }
+
+  #loadHard(lastIndex: number): HardState {
+    const row = this.#db.prepare<[], HardRow>('SELECT * FROM hard').get()
+    if (row === undefined && lastIndex === 0) return { term: 0, vote: '', commit: 0 }
+    if (row === undefined) throw new DamageError(`${this.#file}: table hard is empty`)
+    const { term, vote, commit_idx: commit } = row
+    if (textChecksum(term, `${vote} ${commit}`) !== row.crc)
+      throw new DamageError(`${this.#file}: table hard fails its checksum`)
+    return { term, vote, commit }
+  }
+
   #loadState(): StateFields {
     const row = this.#db.prepare<[], StateRow>('SELECT * FROM state').get()
     if (row === undefined) return EMPTY_STATE
-    if (stateChecksum(row.applied, row.store_index, row.stats) !== row.crc)
+    if (typeof row.stats !== 'string' || stateChecksum(row) !== row.crc)
       throw new DamageError(`${this.#file}: table state fails its checksum`)
     const stats: StoreStats = JSON.parse(row.stats)
-    return { applied: row.applied, storeIndex: row.store_index, stats }
+    return { applied: row.applied, storeIndex: row.store_index, count: row.nodes, stats }
   }
 
-  #loadNodes(post: (message: FromDisk) => void): void {
+  #loadNodes(expected: number, post: (message: FromDisk) => void): void {
+    let count = 0
     let nodes: DiskNode[] = []
     for (const row of this.#db
       .prepare<[], NodeColumns>('SELECT * FROM node ORDER BY path')
       .iterate()) {
       const node = { ...row, expireMs: row.expire_ms }
-      if (nodeChecksum(node) !== row.crc)
+      if (!Buffer.isBuffer(row.path) || nodeChecksum(node) !== row.crc)
         throw new DamageError(
           `${this.#file}: table node, key ${JSON.stringify(row.path.toString('utf8', 1))}, fails its checksum`,
         )
       nodes.push(node)
+      count += 1
       if (nodes.length < ROWS_PER_MESSAGE) continue
       post({ type: 'nodes', nodes })
       nodes = []
     }
     post({ type: 'nodes', nodes })
+    if (count !== expected)
+      throw new DamageError(`${this.#file}: table node has ${count} rows, ${expected} were written`)
   }
 
   #loadEvents(post: (message: FromDisk) => void): void {
@@ -143,7 +184,7 @@ export class LogDatabase {
       .prepare<[], { last: number; body: string; crc: number }>('SELECT * FROM event ORDER BY last')
       .iterate()
     for (const row of rows) {
-      if (textChecksum(row.last, row.body) !== row.crc)
+      if (typeof row.body !== 'string' || textChecksum(row.last, row.body) !== row.crc)
         throw new DamageError(`${this.#file}: table event, row ${row.last}, fails its checksum`)
       post({ type: 'events', body: row.body })
     }
@@ -162,7 +203,7 @@ export class LogDatabase {
       .iterate()) {
       if (firstIndex === 0) firstIndex = row.idx
       const problem =
-        entryChecksum(row.idx, row.term, row.data) !== row.crc
+        !Buffer.isBuffer(row.data) || entryChecksum(row.idx, row.term, row.data) !== row.crc
           ? 'fails its checksum'
           : expected !== 0 && row.idx !== expected
             ? `follows ${expected - 1}`
@@ -197,8 +238,7 @@ export class LogDatabase {
     this.#begin.run()
     try {
       const lastIndex = this.#append(batch)
-      if (batch.hard !== undefined)
-        this.#hard.run(batch.hard.term, batch.hard.vote, batch.hard.commit)
+      if (batch.hard !== undefined) this.#writeHard(batch.hard)
       if (batch.image !== undefined) this.#writeImage(batch.image)
       if (batch.compactTo > 0) this.#compact.run(batch.compactTo, COMPACT_ROWS_MAX)
       this.#commit.run()
@@ -207,6 +247,10 @@ export class LogDatabase {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
       throw error
     }
+  }
+
+  #writeHard({ term, vote, commit }: HardState): void {
+    this.#hard.run(term, vote, commit, textChecksum(term, `${vote} ${commit}`))
   }
 
   #append(batch: Batch): number {
@@ -239,24 +283,22 @@ export class LogDatabase {
         Math.trunc(node.expireMs),
         nodeChecksum(node),
       )
-    if (image.events !== undefined) {
-      const { last, body } = image.events
-      this.#db
-        .prepare('INSERT OR REPLACE INTO event (last, body, crc) VALUES (?, ?, ?)')
-        .run(last, body, textChecksum(last, body))
-    }
+    const putEvents = this.#db.prepare(
+      'INSERT OR REPLACE INTO event (last, body, crc) VALUES (?, ?, ?)',
+    )
+    for (const { last, body } of image.events) putEvents.run(last, body, textChecksum(last, body))
     this.#db.prepare('DELETE FROM event WHERE last < ?').run(image.eventFloor)
-    const stats = JSON.stringify(image.stats)
+    const state = {
+      applied: image.applied,
+      store_index: image.storeIndex,
+      nodes: image.count,
+      stats: JSON.stringify(image.stats),
+    }
     this.#db
       .prepare(
-        'INSERT OR REPLACE INTO state (one, applied, store_index, stats, crc) VALUES (1, ?, ?, ?, ?)',
+        'INSERT OR REPLACE INTO state (one, applied, store_index, nodes, stats, crc) VALUES (1, ?, ?, ?, ?, ?)',
       )
-      .run(
-        image.applied,
-        image.storeIndex,
-        stats,
-        stateChecksum(image.applied, image.storeIndex, stats),
-      )
+      .run(state.applied, state.store_index, state.nodes, state.stats, stateChecksum(state))
   }
 
   /** Moves the WAL into the database file; `isEmptied` makes it short as well. */
@@ -269,6 +311,6 @@ export class LogDatabase {
   }
 }
 
-function stateChecksum(applied: number, storeIndex: number, stats: string): number {
-  return textChecksum(applied, `${storeIndex} ${stats}`)
+function stateChecksum(state: Omit<StateRow, 'crc'>): number {
+  return textChecksum(state.applied, `${state.store_index} ${state.nodes} ${state.stats}`)
 }

@@ -16,16 +16,23 @@ export interface HardState {
   readonly commit: number
 }
 
+/** Some events as `packEvents` writes them, up to index `last`. */
+export interface EventRow {
+  readonly last: number
+  readonly body: string
+}
+
 /** Rows that bring the materialised store up to `applied`. */
 export interface Image {
   readonly applied: number
   readonly storeIndex: number
+  /** Rows of table node when the image is written. */
+  readonly count: number
   readonly stats: StoreStats
   readonly written: readonly DiskNode[]
   readonly removed: readonly Uint8Array[]
-  /** Events since the last image as `packEvents` writes them; undefined when there were none. */
-  readonly events:
-    { readonly first: number; readonly last: number; readonly body: string } | undefined
+  /** Events since the last image. */
+  readonly events: readonly EventRow[]
   /** Events below this index are forgotten. */
   readonly eventFloor: number
 }
@@ -51,6 +58,7 @@ export interface Loaded {
   readonly hard: HardState
   readonly applied: number
   readonly storeIndex: number
+  readonly count: number
   readonly stats: StoreStats | undefined
   readonly firstIndex: number
   readonly lastIndex: number

@@ -12,15 +12,14 @@ export function rebuildDatabase(open: (file: string) => Sqlite.Database, file: s
   rmSync(fresh, { force: true })
   const old = open(file)
   try {
+    // Nothing may stay in the WAL: it would be read into the new file after a crash in between.
+    old.pragma('wal_checkpoint(TRUNCATE)')
     old.prepare('VACUUM INTO ?').run(fresh)
   } finally {
     old.close()
   }
   syncFile(fresh)
   renameSync(fresh, file)
-  // Its frames are in the new file; kept, they would be read into it once more.
-  rmSync(`${file}-wal`, { force: true })
-  rmSync(`${file}-shm`, { force: true })
   syncFile(dirname(file))
 }
 

@@ -2,50 +2,63 @@ import type { StoreEvent } from './event.ts'
 import { refusal, type Refusal } from './errors.ts'
 import { isBelow, isHiddenFrom } from './event.ts'
 
+/** Characters of JSON that the history keeps at the most, whatever the number of events. */
+const LENGTH_MAX = 64 * 1024 * 1024
+/** Forgotten places at the front of the list before it is cut. */
+const SLACK = 1024
+
 /** The last events of the whole store, in order of index, without gaps. */
 export class EventHistory {
   readonly #capacity: number
-  #ring: StoreEvent[] = []
-  #head = 0
+  readonly #lengthMax: number
+  #events: (StoreEvent | undefined)[] = []
+  #start = 0
+  #length = 0
 
-  /** @param capacity how many events are kept; etcd 2 keeps 1000 */
-  constructor(capacity: number) {
+  /**
+   * @param capacity how many events are kept; etcd 2 keeps 1000
+   * @param lengthMax how many characters of JSON; the newest event is kept in any case
+   */
+  constructor(capacity: number, lengthMax = LENGTH_MAX) {
     this.#capacity = capacity
-  }
-
-  get capacity(): number {
-    return this.#capacity
+    this.#lengthMax = lengthMax
   }
 
   get size(): number {
-    return this.#ring.length
+    return this.#events.length - this.#start
   }
 
   /** Index of the oldest event kept; 0 when there is none. */
   get first(): number {
-    return this.#ring[this.#head]?.index ?? 0
+    return this.#events[this.#start]?.index ?? 0
   }
 
   /** Index of the newest event; 0 when there is none. */
   get last(): number {
-    return this.#ring.length === 0 ? 0 : this.first + this.#ring.length - 1
+    return this.#events.at(-1)?.index ?? 0
   }
 
   add(event: StoreEvent): void {
-    if (this.#ring.length > 0 && event.index !== this.last + 1)
+    if (this.size > 0 && event.index !== this.last + 1)
       throw new Error(`event ${event.index} does not follow ${this.last}`)
-    if (this.#ring.length < this.#capacity) {
-      this.#ring.push(event)
-      return
-    }
-    this.#ring[this.#head] = event
-    this.#head = (this.#head + 1) % this.#capacity
+    this.#events.push(event)
+    this.#length += event.json.length
+    while (this.size > this.#capacity || (this.#length > this.#lengthMax && this.size > 1))
+      this.#forgetFirst()
+  }
+
+  #forgetFirst(): void {
+    this.#length -= this.#events[this.#start]?.json.length ?? 0
+    this.#events[this.#start] = undefined
+    this.#start += 1
+    if (this.#start < SLACK || this.#start < this.#events.length / 2) return
+    this.#events = this.#events.slice(this.#start)
+    this.#start = 0
   }
 
   at(index: number): StoreEvent | undefined {
     const offset = index - this.first
-    if (offset < 0 || offset >= this.#ring.length) return undefined
-    return this.#ring[(this.#head + offset) % this.#ring.length]
+    return offset < 0 ? undefined : this.#events[this.#start + offset]
   }
 
   /** Refuses an index that is older than what is kept (error 401). */

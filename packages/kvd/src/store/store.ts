@@ -30,6 +30,8 @@ export interface Read {
 /** What `applied` rows on disk stand for, besides the nodes. */
 export interface StoreState {
   readonly index: number
+  /** Nodes of all spaces: rows that must be there. */
+  readonly count: number
   readonly stats: StoreStats
 }
 
@@ -363,7 +365,7 @@ export class Store {
   takeChanges(): { readonly tree: TreeChanges; readonly state: StoreState } {
     return {
       tree: this.#tree.takeChanges(),
-      state: { index: this.#index, stats: { ...this.#stats } },
+      state: { index: this.#index, count: this.#tree.count, stats: { ...this.#stats } },
     }
   }
 
@@ -375,12 +377,16 @@ export class Store {
   /** Fills an empty store with what `takeChanges` once gave. Rows must come parents first. */
   load(state: StoreState, rows: Iterable<NodeRow>, events: Iterable<StoreEvent>): void {
     for (const row of rows) {
-      const parent = this.#tree.makeParent(row.space, row.key, row.createdIndex, 0)
-      if (isRefusal(parent)) throw new Error(`row ${row.key} lies below the file ${parent.cause}`)
+      const above = row.key.slice(0, row.key.lastIndexOf('/')) || '/'
+      const parent = this.#tree.find(row.space, above, 0)
+      if (isRefusal(parent) || parent.children?.has(nameOf(row.key)) !== false)
+        throw new Error(`row ${row.key} has no place in the tree`)
       const node = createNode({ ...row, parent, index: row.createdIndex })
       node.modifiedIndex = row.modifiedIndex
       this.#tree.add(node)
     }
+    if (this.#tree.count !== state.count)
+      throw new Error(`${this.#tree.count} rows where ${state.count} were written`)
     this.#tree.takeChanges()
     for (const event of events) this.history.add(event)
     this.#index = state.index

@@ -17,6 +17,7 @@ export class Tree {
   readonly #heap = new TtlHeap()
   #written: Node[] = []
   #removed: Node[] = []
+  #count = 0
 
   constructor() {
     const root = (space: Space): Node =>
@@ -27,6 +28,11 @@ export class Tree {
   /** The node that expires first. */
   get nextToExpire(): Node | undefined {
     return this.#heap.peek()
+  }
+
+  /** Nodes of all spaces, the roots not counted. */
+  get count(): number {
+    return this.#count
   }
 
   get dirtyCount(): number {
@@ -76,6 +82,7 @@ export class Tree {
   /** Puts a node below its parent, which must be a directory without a child of that name. */
   add(node: Node): Node {
     node.parent?.children?.set(nameOf(node.key), node)
+    this.#count += 1
     if (node.expireAt !== 0) this.#heap.push(node)
     this.touch(node)
     return node
@@ -102,12 +109,14 @@ export class Tree {
     if (node.children === undefined) {
       this.#heap.remove(node)
       this.#removed.push(node)
+      this.#count -= 1
       onRemoved(node.key)
       return
     }
     for (const gone of childrenFirst(node)) {
       this.#heap.remove(gone)
       this.#removed.push(gone)
+      this.#count -= 1
       onRemoved(gone.key)
     }
   }

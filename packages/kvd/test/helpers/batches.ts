@@ -32,10 +32,11 @@ export function imageOf(store: Store, applied: number): Image {
   return {
     applied,
     storeIndex: state.index,
+    count: state.count,
     stats: state.stats,
     written: tree.written.map((node) => toDisk(rowOf(node))),
     removed: tree.removed.map(({ space, key }) => pathOf(space, key)),
-    events: kept.length === 0 ? undefined : { first, last, body: packEvents(kept) },
+    events: kept.length === 0 ? [] : [{ last, body: packEvents(kept) }],
     eventFloor: first,
   }
 }

@@ -9,6 +9,7 @@ export const NOTHING: Recovered = {
     hard: { term: 0, vote: '', commit: 0 },
     applied: 0,
     storeIndex: 0,
+    count: 0,
     stats: undefined,
     firstIndex: 0,
     lastIndex: 0,
@@ -35,6 +36,10 @@ export class FakeDisk implements Disk {
     this.#isInstant = options.isInstant ?? false
   }
 
+  forget(): void {
+    // A test may look at what was recovered for as long as it likes.
+  }
+
   listen(listener: DiskListener): void {
     this.#listener = listener
   }
@@ -46,7 +51,7 @@ export class FakeDisk implements Disk {
     }
     this.batches.push(batch)
     this.#pending.push(batch)
-    if (this.#isInstant) setImmediate(() => this.commit())
+    if (this.#isInstant) setImmediate(() => this.waiting > 0 && this.commit())
   }
 
   /** The batch that has waited longest is durable now. */

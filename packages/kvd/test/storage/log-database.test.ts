@@ -22,7 +22,7 @@ interface Found {
 /** Everything that a database hands out at a start. */
 function load(database: LogDatabase, source: 'image' | 'log' = 'image'): Found {
   const messages: FromDisk[] = []
-  const loaded = database.load(source, (message) => messages.push(message))
+  const loaded = database.load(source, 0, (message) => messages.push(message))
   const rows = messages.flatMap((message) =>
     message.type === 'nodes' ? message.nodes.map(fromDisk) : [],
   )
@@ -57,6 +57,7 @@ t.test('a new database is empty and durable', async (tt) => {
     hard: { term: 0, vote: '', commit: 0 },
     applied: 0,
     storeIndex: 0,
+    count: 0,
     stats: undefined,
     firstIndex: 0,
     lastIndex: 0,
