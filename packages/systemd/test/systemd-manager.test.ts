@@ -128,6 +128,17 @@ t.test('what systemd refuses', { skip }, async (tt) => {
   await tt.rejects(journal, { code: 'INVALID_ARGUMENT', message: "Unknown output format 'bogus'." })
 })
 
+t.test('the name of a template spoils nothing', { skip }, async (tt) => {
+  const { manager } = await setUp(tt)
+  await manager.load('tmpl@.service', '[Service]\nExecStart=/bin/sleep infinity\n')
+  const states = await manager.states(['tmpl@.service', 'dbus.service'])
+  tt.equal(states.get('tmpl@.service')?.loadState, 'not-found')
+  tt.equal(states.get('dbus.service')?.loadState, 'loaded')
+  await manager.stop('tmpl@.service')
+  await manager.unload('tmpl@.service')
+  tt.notOk((await manager.list()).includes('tmpl@.service'), 'its file is gone')
+})
+
 t.test('a failed unit can be unloaded, its failure is forgotten', { skip }, async (tt) => {
   const { manager } = await setUp(tt)
   const name = `fails-${process.pid}.service`

@@ -1,3 +1,4 @@
+import { isTemplateName, parseUnitName } from '../unit-name.ts'
 import type { JournalOptions, UnitManager, UnitState, UnitStatus } from '../manager.ts'
 import { NOT_FOUND, UnitManagerError } from '../manager.ts'
 import { parseUnit } from '../unit-file.ts'
@@ -63,6 +64,11 @@ function translated(error: unknown): unknown {
   return new UnitManagerError(code, error.message, { cause: error })
 }
 
+function isTemplate(name: string): boolean {
+  const parsed = parseUnitName(name)
+  return parsed !== undefined && isTemplateName(parsed)
+}
+
 class SystemdManager implements UnitManager {
   readonly #directory: string
   readonly #scope: readonly string[]
@@ -109,7 +115,9 @@ class SystemdManager implements UnitManager {
     // Each is tried even when one before it fails: the file must not stay because of a link.
     const results = await Promise.allSettled([
       this.#call('DisableUnitFiles', 'asb', [[name], true]).catch(ignoreNoSuchUnit),
-      this.#call('ResetFailedUnit', 's', [name]).catch(ignoreNoSuchUnit),
+      isTemplate(name)
+        ? undefined
+        : this.#call('ResetFailedUnit', 's', [name]).catch(ignoreNoSuchUnit),
     ])
     await removeUnit(this.#directory, name)
     for (const result of results) if (result.status === 'rejected') throw result.reason
@@ -123,13 +131,16 @@ class SystemdManager implements UnitManager {
     await this.#call('StartUnit', 'ss', [name, 'replace'])
   }
 
+  /** Nothing runs under the name of a template: there is nothing to stop. */
   async stop(name: string): Promise<void> {
+    if (isTemplate(name)) return
     await this.#call('StopUnit', 'ss', [name, 'replace'])
   }
 
   async states(names: readonly string[]): Promise<ReadonlyMap<string, UnitState>> {
-    if (names.length === 0) return new Map()
-    const found = await this.#listByNames(names)
+    // systemd refuses a whole list for one name without an instance.
+    const instances = names.filter((name) => !isTemplate(name))
+    const found = instances.length === 0 ? new Map() : await this.#listByNames(instances)
     return new Map(names.map((name) => [name, found.get(name) ?? NOT_FOUND]))
   }
 
