@@ -56,6 +56,8 @@ export interface ReplicaStatus {
   readonly commits: number
   readonly commitMsSum: number
   readonly isFull: boolean
+  /** Proposals that were refused before they were applied, or told that they are late. */
+  readonly failed: number
   /** How long the batch under way has been with the disk; 0 when there is none. */
   readonly stalledMs: number
 }
@@ -91,6 +93,8 @@ export class Replica {
   #commits = 0
   #commitMsSum = 0
   readonly #commitListeners: ((commitMs: number) => void)[] = []
+  readonly #proposalListeners: ((ms: number) => void)[] = []
+  #failed = 0
   readonly #timer: NodeJS.Timeout
 
   /** Loads the store from what the disk recovered and starts a new term. */
@@ -147,12 +151,18 @@ export class Replica {
       commits: this.#commits,
       commitMsSum: this.#commitMsSum,
       isFull: this.#isFull,
+      failed: this.#failed,
       stalledMs: since === undefined ? 0 : this.#options.nowMs() - since,
     }
   }
 
   onCommit(listener: (commitMs: number) => void): void {
     this.#commitListeners.push(listener)
+  }
+
+  /** Hears how long each proposal took from its coming to its answer. */
+  onProposal(listener: (ms: number) => void): void {
+    this.#proposalListeners.push(listener)
   }
 
   propose(entry: Command, waiter: Waiter): void {
@@ -245,11 +255,14 @@ export class Replica {
   }
 
   #apply(batch: InFlight): void {
+    const nowMs = this.#options.nowMs()
     let position = 0
     for (const data of frames(batch.frames)) {
       const outcome = this.#options.store.apply(decodeCommand(data))
       this.#appliedIndex += 1
       batch.waiting.waiters[position]?.(outcome)
+      const ms = nowMs - (batch.waiting.since[position] ?? nowMs)
+      for (const listener of this.#proposalListeners) listener(ms)
       position += 1
     }
   }
@@ -313,7 +326,9 @@ export class Replica {
     const behind = this.#gathering
     this.#writer.take()
     this.#gathering = createWaiting()
-    for (const waiter of [...batch.waiting.waiters, ...behind.waiters]) waiter(NO_ROOM)
+    const refused = [...batch.waiting.waiters, ...behind.waiters]
+    this.#failed += refused.length
+    for (const waiter of refused) waiter(NO_ROOM)
     this.#settleIdle()
   }
 
@@ -327,8 +342,8 @@ export class Replica {
   /** Tells proposals that the disk does not take in time; they may still be applied later. */
   #expireWaiters(): void {
     const oldest = this.#options.nowMs() - this.#options.requestTimeoutMs
-    if (this.#inFlight !== undefined) expire(this.#inFlight.waiting, oldest)
-    expire(this.#gathering, oldest)
+    if (this.#inFlight !== undefined) this.#failed += expire(this.#inFlight.waiting, oldest)
+    this.#failed += expire(this.#gathering, oldest)
   }
 
   /** The disk thread has failed: nothing more becomes durable, nobody may wait for it. */
@@ -407,11 +422,14 @@ function ignore(): void {
   // What became of a proposal is told once: late ones have heard already.
 }
 
-function expire(waiting: Waiting, oldest: number): void {
+/** Returns how many were told. */
+function expire(waiting: Waiting, oldest: number): number {
+  const before = waiting.late
   const { waiters, since } = waiting
   for (; waiting.late < since.length && (since[waiting.late] ?? 0) < oldest; waiting.late += 1) {
     const waiter = waiters[waiting.late]
     waiters[waiting.late] = ignore
     waiter?.(refusal(300, 'etcdserver: request timed out', 0))
   }
+  return waiting.late - before
 }

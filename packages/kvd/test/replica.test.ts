@@ -70,7 +70,7 @@ t.test('proposals of one turn go to the disk as one batch', async (tt) => {
     'b: {"action":"set","node":{"key":"/b","value":"b",',
     'c: {"action":"set","node":{"key":"/c","value":"c",',
   ])
-  tt.same(replica.status, { commits: 1, commitMsSum: 2.5, isFull: false, stalledMs: 0 })
+  tt.same(replica.status, { commits: 1, commitMsSum: 2.5, isFull: false, failed: 0, stalledMs: 0 })
 })
 
 t.test('what comes while the disk is busy is the next batch, whatever its size', async (tt) => {

@@ -77,12 +77,14 @@ function createParser(options: FullOptions, turns: Turns, streams: Set<ServerRes
   // It never listens itself, yet watches over its connections only from then on.
   server.emit('listening')
   server.on('request', (request, response) => {
+    // What stands behind a request that ends the connection is not carried out.
+    if (turns.isLast(request.socket, response)) return
     readBody(request, response, (body, isBodyTooLarge) => {
       turns.take(request.socket, response, () => {
         const { head, path, query } = splitTarget(request)
         options.route(
           { ...head, path, query, body, isBodyTooLarge },
-          createResponder(request, response, streams),
+          createResponder(request, response, { streams, turns }),
         )
       })
     })
@@ -96,8 +98,24 @@ function createParser(options: FullOptions, turns: Turns, streams: Set<ServerRes
  */
 class Turns {
   readonly #waiting = new WeakMap<Socket, (() => void)[]>()
+  readonly #ending = new WeakSet<Socket>()
+  readonly #ended = new WeakSet<Socket>()
+
+  /** True when an earlier request of the connection was its last; remembers that this one is. */
+  isLast(socket: Socket, response: ServerResponse): boolean {
+    if (this.#ending.has(socket)) return true
+    if (!response.shouldKeepAlive) this.#ending.add(socket)
+    return false
+  }
+
+  /** An answer ends the connection: what waits behind it is dropped. */
+  end(socket: Socket): void {
+    this.#ended.add(socket)
+    this.#waiting.get(socket)?.splice(0)
+  }
 
   take(socket: Socket, response: ServerResponse, serve: () => void): void {
+    if (this.#ended.has(socket)) return
     const queue = this.#waiting.get(socket)
     response.once('close', () => this.#next(socket))
     if (queue !== undefined) {
@@ -178,11 +196,12 @@ function setHead(response: ServerResponse, head: string): void {
 function createResponder(
   request: IncomingMessage,
   response: ServerResponse,
-  streams: Set<ServerResponse>,
+  { streams, turns }: { readonly streams: Set<ServerResponse>; readonly turns: Turns },
 ): Responder {
   return {
     reply: (status, head, body) => {
       if (response.destroyed) return
+      if (head.includes('Connection: close')) turns.end(request.socket)
       setHead(response, head)
       response.statusCode = status
       if (status !== 204 && status !== 304)

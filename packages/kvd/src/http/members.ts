@@ -114,7 +114,7 @@ function presentMember(context: HttpContext, text: string): Member {
 
 /** The id as it is printed: lower case, no leading zeros. */
 function parseId(text: string): string {
-  if (!/^[0-9a-fA-F]{1,16}$/.test(text)) throw new MembersError(404, `No such member: ${text}`)
+  if (!/^0*[0-9a-fA-F]{1,16}$/.test(text)) throw new MembersError(404, `No such member: ${text}`)
   return BigInt(`0x${text}`).toString(16)
 }
 

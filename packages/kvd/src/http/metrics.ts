@@ -58,10 +58,12 @@ export class Metrics implements RequestCounters {
   readonly #failed = new Map<string, { method: string; code: number; count: number }>()
   readonly #durations = new Map<string, Histogram>()
   readonly #fsync = new Histogram()
+  readonly #proposals = new Histogram()
   #process: Promise<Registry> | undefined
 
   constructor(sources: MetricsSources) {
     this.#sources = sources
+    sources.replica.onProposal((ms) => this.#proposals.observe(ms / 1000))
     sources.replica.onCommit((commitMs) => this.#fsync.observe(commitMs / 1000))
   }
 
@@ -158,6 +160,12 @@ export class Metrics implements RequestCounters {
         'gauge',
         () => store.watchers.count,
       ),
+      single(
+        'etcd_store_watch_requests_total',
+        'Watches that were begun.',
+        'counter',
+        () => store.watchers.added,
+      ),
       single('kvd_store_index', 'The index of the store.', 'gauge', () => store.index),
       single('kvd_history_events', 'Events in the history.', 'gauge', () => store.history.size),
       single(
@@ -178,6 +186,18 @@ export class Metrics implements RequestCounters {
   #logFamilies(): readonly MetricFamily[] {
     const { replica, openFiles, maxFiles } = this.#sources
     return [
+      family(
+        'etcd_server_proposal_durations_seconds',
+        'Seconds from a proposal to its answer.',
+        'histogram',
+        () => histogramSamples('etcd_server_proposal_durations_seconds', this.#proposals, {}),
+      ),
+      single(
+        'etcd_server_proposal_failed_total',
+        'Proposals refused or told that they are late.',
+        'counter',
+        () => replica.status.failed,
+      ),
       single(
         'etcd_server_pending_proposal_total',
         'Proposals not yet durable.',

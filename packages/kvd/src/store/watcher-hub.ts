@@ -19,12 +19,19 @@ export interface Watcher {
 export class WatcherHub {
   readonly #byKey = new Map<string, Set<Watcher>>()
   #count = 0
+  #added = 0
 
   get count(): number {
     return this.#count
   }
 
+  /** How many were ever added. */
+  get added(): number {
+    return this.#added
+  }
+
   add(watcher: Watcher): void {
+    this.#added += 1
     const set = this.#byKey.get(watcher.key)
     if (set === undefined) this.#byKey.set(watcher.key, new Set([watcher]))
     else set.add(watcher)
