@@ -182,6 +182,51 @@ t.test('a client that ends its side gets all its answers', async (tt) => {
   }
 })
 
+t.test(
+  'a client that ends its side behind an unusual request gets its answers, too',
+  async (tt) => {
+    const { port, disk, replica } = await openClientPort(tt, { isByHand: true })
+    const sent = [
+      put('/v2/keys/a', 'value=1'),
+      put('/v2/keys/b', 'value=2', UNUSUAL),
+      get('/v2/keys/b'),
+    ]
+    const connection = await Exchange.open(port)
+    await connection.send(sent.map(({ text }) => text).join(''))
+    connection.socket.end()
+    while (replica.pending === 0) await turn()
+    // The first write is answered long after the client's end has come: only then the second is read.
+    for (let turns = 0; turns < 20; turns += 1) await turn()
+    for (let writes = 0; writes < 2; writes += 1) {
+      while (disk.waiting === 0) await turn()
+      disk.commit()
+    }
+    tt.same((await connection.replies(sent)).map(valueOf), ['1', '2', '2'])
+    await connection.untilOver()
+  },
+)
+
+t.test('what a client sends ahead is bounded', async (tt) => {
+  const { port, disk, store, replica } = await openClientPort(tt, { isByHand: true })
+  const value = 'x'.repeat(60_000)
+  const ahead = Array.from({ length: 10 }, (_, at) => put(`/v2/keys/k${at}`, `value=${value}`))
+  const connection = await Exchange.open(port)
+  await connection.send(ahead.map(({ text }) => text).join(''))
+  while (replica.pending === 0) await turn()
+  for (let writes = 0; writes < ahead.length; writes += 1) {
+    while (disk.waiting === 0) await turn()
+    disk.commit()
+  }
+  tt.equal((await connection.replies(ahead)).length, 10, 'it waits, and is answered in the end')
+  const poll = get('/v2/keys/k?wait=true')
+  await connection.send(poll.text)
+  while (store.watchers.count === 0) await turn()
+  await connection.send(ahead.map(({ text }) => text).join(''))
+  await connection.untilOver()
+  while (store.watchers.count > 0) await turn()
+  tt.equal(store.watchers.count, 0, 'behind a long poll the connection is cut')
+})
+
 t.test('HEAD has the head of GET and no body', async (tt) => {
   const { port } = await openClientPort(tt)
   await exchange(port, [put('/v2/keys/k', 'value=v')])

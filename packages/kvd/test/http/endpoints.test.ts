@@ -54,6 +54,23 @@ t.test('answers of keys carry the headers of their kind', async (tt) => {
   tt.equal(again.status, 200, 'a set over a file is no creation')
 })
 
+t.test('a key has at most a thousand components', async (tt) => {
+  const member = await openClientPort(tt)
+  const deepest = `/v2/keys${'/a'.repeat(1000)}`
+  tt.equal((await send(member, 'PUT', deepest, 'value=v', FORM)).status, 201)
+  tt.match((await ask(member.port, get(deepest))).body, '"value":"v"')
+  for (const method of ['PUT', 'GET', 'DELETE']) {
+    const { status, body } = await send(member, method, `${deepest}/a`)
+    tt.equal(status, 400)
+    tt.match(
+      body,
+      '"errorCode":209,"message":"Invalid field","cause":"a key has at most 1000 components"',
+    )
+  }
+  const long = `/v2/keys/${'n'.repeat(8000)}`
+  tt.equal((await send(member, 'PUT', long, 'value=v', FORM)).status, 201, 'a name may be long')
+})
+
 t.test('a quorum read is the local one in a cluster of one, and costs no log entry', async (tt) => {
   const { port, replica } = await openClientPort(tt)
   const before = replica.lastIndex

@@ -296,16 +296,22 @@ t.test('statistics as JSON, reads included', async (tt) => {
 })
 
 t.test('a store cannot be loaded from rows that contradict each other', async (tt) => {
-  const row = { space: 'keys', createdIndex: 1, modifiedIndex: 1, expireAt: 0 } as const
-  const rows = [
-    { ...row, key: '/f', value: '1' },
-    { ...row, key: '/f/x', value: '2' },
+  const { stats } = storeOf([]).takeChanges().state
+  const row = (key: string, value?: string) =>
+    ({ space: 'keys', key, value, createdIndex: 1, modifiedIndex: 1, expireAt: 0 }) as const
+  const load = (count: number, ...rows: ReturnType<typeof row>[]): Store => {
+    const store = new Store({ historySize: 1 })
+    store.load({ index: 1, count, stats }, rows, [])
+    return store
+  }
+  const cases: [rows: ReturnType<typeof row>[], message: string][] = [
+    [[row('/f', '1'), row('/f/x', '2')], 'row /f/x has no place in the tree'],
+    [[row('/d/x', '2'), row('/d')], 'row /d/x has no place in the tree'],
+    [[row('/f', '1'), row('/f', '2')], 'row /f has no place in the tree'],
+    [[row('/d'), row('/d/x', '1')], '2 rows where 3 were written'],
   ]
-  const store = new Store({ historySize: 1 })
-  const stats = storeOf([]).takeChanges().state.stats
-  tt.throws(() => store.load({ index: 1, count: 2, stats }, rows, []), {
-    message: 'row /f/x has no place in the tree',
-  })
+  for (const [rows, message] of cases) tt.throws(() => load(3, ...rows), { message })
+  tt.equal(load(3, row('/d'), row('/d/x', '1'), row('/e')).peek('keys', '/d/x'), '1')
 })
 
 t.test('changes for the disk: what is there as written, what is gone as removed', async (tt) => {

@@ -268,6 +268,40 @@ t.test('a history of one event', async (tt) => {
   tt.equal(history.at(3)?.key, '/c')
 })
 
+t.test(
+  'the history is bounded by length, too, but keeps the newest event in any case',
+  async (tt) => {
+    const value = 'x'.repeat(300)
+    const events = eventsOf(storeOf([1, 2, 3, 4, 5].map((at) => set(`/${at}`, { value }))))
+    const history = new EventHistory(1000, 1000)
+    for (const event of events) history.add(event)
+    tt.same(
+      [history.first, history.last, history.size],
+      [4, 5, 2],
+      'two events of 400 characters fit',
+    )
+    const tiny = new EventHistory(1000, 10)
+    for (const event of events) tiny.add(event)
+    tt.same([tiny.first, tiny.last, tiny.size], [5, 5, 1])
+  },
+)
+
+t.test('a short history of a long life', async (tt) => {
+  const { history } = storeOf(
+    Array.from({ length: 5000 }, (_, at) => set(`/${at}`)),
+    5,
+  )
+  tt.same([history.first, history.last, history.size], [4996, 5000, 5])
+  tt.same(
+    [4995, 4996, 5000, 5001].map((index) => history.at(index)?.key),
+    [undefined, '/4995', '/4999', undefined],
+  )
+  tt.same(
+    [...history.replay('/', true, 1)].map(({ index }) => index),
+    [4996, 4997, 4998, 4999, 5000],
+  )
+})
+
 /** Index of the event that a long poll gets out of the history, or undefined. */
 function scanned(
   commands: readonly Command[],
