@@ -13,7 +13,11 @@ export interface Load {
   readonly args: readonly string[]
 }
 
-/** What came of it. `errors` counts answers of 400 and above, failed connections, reads, writes and timeouts. */
+/**
+ * What came of it. `errors` counts answers of 400 and above, failed connections, reads, writes and timeouts.
+ * wrk up to 4.1 corrects its percentiles for coordinated omission: a stall counts for every request
+ * that would have been sent during it.
+ */
 export interface LoadResult {
   readonly requests: number
   readonly seconds: number
