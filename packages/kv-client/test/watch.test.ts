@@ -240,7 +240,7 @@ test('a renewed long poll keeps a quiet watch inside the history', async (t) => 
 
 test('a renewal that finds the history gone leaves the live poll alone', async (t) => {
   const server = await standIn(t, false, 3)
-  const kv = client(t, server.url, { watchRenewMs: 20 })
+  const kv = client(t, server.url, { watchRenewMs: 250 })
   const next = take(kv.watch('/quiet', { afterIndex: 3 }), 1)
   await until(() => server.watching === 1)
   for (let n = 0; n < 9; n++) server.write('/noise', '')
