@@ -43,10 +43,9 @@ export interface ParsedFlags {
  */
 export function parseGoFlags(table: FlagTable, argv: readonly string[]): ParsedFlags {
   const values = new Map<string, string>()
-  for (let at = 0; ; at += 1) {
-    const word = argv[at]
-    if (word === undefined || word.length < 2 || !word.startsWith('-'))
-      return { values, rest: argv.slice(at) }
+  let at = 0
+  let word = argv[at]
+  while (word !== undefined && word.length >= 2 && word.startsWith('-')) {
     if (word === '--') return { values, rest: argv.slice(at + 1) }
     const { name, inline } = splitFlag(word)
     const spec = Object.hasOwn(table, name) ? table[name] : undefined
@@ -61,7 +60,10 @@ export function parseGoFlags(table: FlagTable, argv: readonly string[]): ParsedF
     }
     checkFlag(name, spec, text)
     values.set(name, text)
+    at += 1
+    word = argv[at]
   }
+  return { values, rest: argv.slice(at) }
 }
 
 function splitFlag(word: string): { name: string; inline: string | undefined } {
