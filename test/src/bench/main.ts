@@ -3,6 +3,10 @@ import { kvdBench } from './kvd/main.ts'
 /** A bench of one component: takes its command line, gives the exit status. */
 type Suite = (argv: readonly string[]) => Promise<number>
 
+// A signal is an exit, at which servers and data directories go.
+process.once('SIGINT', () => process.exit(130))
+process.once('SIGTERM', () => process.exit(143))
+
 const suites: ReadonlyMap<string, Suite> = new Map([['kvd', kvdBench]])
 
 const [name = '', ...argv] = process.argv.slice(2)

@@ -69,6 +69,10 @@ export async function start(what: Program, parent: string): Promise<Server> {
     cwd: dir,
   })
   const log = tail(child)
+  // Whatever ends the bench, a signal too, ends the servers: nobody else knows of them.
+  const killAtExit = (): boolean => child.kill('SIGKILL')
+  process.prependOnceListener('exit', killAtExit)
+  child.once('exit', () => process.off('exit', killAtExit))
   try {
     await once(child, 'spawn')
     await untilReady(child, url)

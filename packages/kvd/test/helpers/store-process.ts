@@ -66,6 +66,10 @@ export async function spawnStore(options: LaunchOptions): Promise<StoreProcess> 
     ...(options.flags ?? []),
   ]
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: cleanEnv() })
+  // A test that is ended from outside must not leave a store behind.
+  const killAtExit = (): boolean => child.kill('SIGKILL')
+  process.once('exit', killAtExit)
+  child.once('exit', () => process.off('exit', killAtExit))
   const log = keepLog(child)
   const exited = exitOf(child, log)
   await once(child, 'spawn')

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileSystemOf, machineFacts, type Machine } from '../machine.ts'
@@ -71,6 +72,8 @@ export async function runSuite(
   const programs = [await kvdProgram(), ...('missing' in etcd ? [] : [etcd])]
   const startedAt = new Date().toISOString()
   const dir = await mkdtemp(join(options.dir, 'bench-'))
+  const removeAtExit = (): void => rmSync(dir, { recursive: true, force: true })
+  process.once('exit', removeAtExit)
   try {
     const loads = await driveLoads(programs, options, dir, progress)
     const watches = await driveWatches(programs, options, dir, progress)
@@ -91,6 +94,7 @@ export async function runSuite(
       memory,
     }
   } finally {
+    process.off('exit', removeAtExit)
     await rm(dir, { recursive: true, force: true })
   }
 }
