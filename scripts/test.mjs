@@ -68,7 +68,7 @@ async function runTap(name, files, jobs) {
   const log = createWriteStream(join(root, `.tap/${name}.tap`))
   let counts
   let diagnostics = 0
-  const coverage = isCoverage ? ['--disable-coverage=false', '--allow-incomplete-coverage'] : []
+  const coverage = isCoverage ? ['--no-disable-coverage', '--allow-incomplete-coverage'] : []
   const argv = ['run', '-R', 'tap', `--jobs=${jobs}`, ...coverage, ...files]
   const code = await run('tap', argv, (line) => {
     log.write(`${line}\n`)
