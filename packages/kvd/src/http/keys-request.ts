@@ -1,3 +1,4 @@
+import { parseGoBool } from '@flotilla/daemon'
 import { command, type Command, type Operation } from '../store/command.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
 import { parseParameters, type Parameters } from './escape.ts'
@@ -20,8 +21,6 @@ export type KeysRequest =
     }
   | { readonly type: 'write'; readonly command: Command; readonly noValue: boolean }
 
-const TRUE = new Set(['1', 't', 'T', 'TRUE', 'true', 'True'])
-const FALSE = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False'])
 const UINT64_MAX = 18446744073709551615n
 /** A TTL that ends after the year 2262 overflows the original's clock; here it means permanent. */
 const TTL_SECONDS_MAX = 7_400_000_000
@@ -180,17 +179,18 @@ function first(form: Parameters, name: string): string | undefined {
 
 function bool(form: Parameters, name: string): boolean {
   const text = first(form, name)
-  if (text === undefined || FALSE.has(text)) return false
-  if (TRUE.has(text)) return true
-  throw new Refused(209, `invalid value for "${name}"`)
+  if (text === undefined) return false
+  const value = parseGoBool(text)
+  if (value === undefined) throw new Refused(209, `invalid value for "${name}"`)
+  return value
 }
 
 function nullableBool(form: Parameters, name: 'prevExist' | 'refresh'): boolean | undefined {
   const text = first(form, name)
   if (text === undefined) return undefined
-  if (TRUE.has(text)) return true
-  if (FALSE.has(text)) return false
-  throw new Refused(209, `invalid value for ${name}`)
+  const value = parseGoBool(text)
+  if (value === undefined) throw new Refused(209, `invalid value for ${name}`)
+  return value
 }
 
 /** Decimal digits without leading zeros; 64 bits do not fit a number. */
