@@ -2,11 +2,11 @@ import { endsWithin, type Logger } from '@flotilla/daemon'
 import { command, CommandWriter, decodeCommand, frames, type Command } from './store/command.ts'
 import { refusal, type Refusal } from './store/errors.ts'
 import type { StoreEvent } from './store/event.ts'
-import type { Store } from './store/store.ts'
-import { rowOf } from './store/store.ts'
+import type { Store, StoreState } from './store/store.ts'
 import type { Disk, DiskError } from './storage/disk.ts'
-import type { HardState, Image } from './storage/messages.ts'
-import { packEvents, pathOf, toDisk } from './storage/records.ts'
+import type { Batch, HardState, Image } from './storage/messages.ts'
+import { packEvents } from './storage/records.ts'
+import { packChanges } from './storage/rows.ts'
 
 /** Hears what became of a proposal, once. Undefined: applied, with nothing to say (no-op, sync). */
 export type Waiter = (outcome: StoreEvent | Refusal | undefined) => void
@@ -15,7 +15,13 @@ export type Waiter = (outcome: StoreEvent | Refusal | undefined) => void
 const PENDING_BYTES_MAX = 64 * 1024 * 1024
 /** Entries kept behind the image for slow followers (etcd 2.3 numberOfCatchUpEntries). */
 const CATCH_UP_ENTRIES = 5_000
-const COMPACT_ENTRIES = 4_000
+const COMPACT_ENTRIES = 1_000
+/** Changed nodes, or their characters, that are handed to the disk before an image asks for them. */
+const PACK_NODES_MAX = 1_000
+const PACKS_PER_IMAGE = 10
+const PACK_LENGTH = 1024 * 1024
+/** An image comes early when so many bytes of rows wait for one. */
+const IMAGE_BYTES_MAX = 8 * 1024 * 1024
 /** Characters of JSON after which a row of events is full. */
 const EVENT_ROW_LENGTH = 4 * 1024 * 1024
 
@@ -36,9 +42,12 @@ interface InFlight {
   readonly seq: number
   readonly frames: Buffer
   readonly firstIndex: number
-  readonly image: Image | undefined
+  readonly rows: Rows
   readonly waiting: Waiting
 }
+
+/** The part of a batch that brings the materialised store on. */
+type Rows = Pick<Batch, 'packs' | 'image'>
 
 /** Proposers of one batch, in the order of its entries, each with its own deadline. */
 interface Waiting {
@@ -49,6 +58,7 @@ interface Waiting {
   late: number
 }
 
+const NO_ROWS: Rows = { packs: [], image: undefined }
 const NO_ROOM = refusal(300, 'etcdserver: no space left on the disk', 0)
 
 /** What operators are shown of the log. */
@@ -87,8 +97,9 @@ export class Replica {
   #imageIndex: number
   #imageEvent: number
   #isFull = false
-  /** The image of a batch that found no room: the next batch takes it along. */
-  #unwritten: Image | undefined
+  /** Of a batch that found no room: the next batch takes them along. */
+  #unwritten: Rows | undefined
+  #packedBytes = 0
   #isHardKnown = false
   #commits = 0
   #commitMsSum = 0
@@ -203,16 +214,16 @@ export class Replica {
   }
 
   #flush(): void {
-    const image = this.#unwritten ?? (this.#wantsImage() ? this.#takeImage() : undefined)
+    if (this.#writer.count === 0 && this.#unwritten === undefined && !this.#wantsImage()) return
+    const rows = this.#unwritten ?? this.#takeRows(this.#wantsImage())
     this.#unwritten = undefined
-    if (this.#writer.count === 0 && image === undefined) return
     const count = this.#writer.count
     this.#seq += 1
     const batch: InFlight = {
       seq: this.#seq,
       firstIndex: this.#lastIndex + 1,
       frames: this.#writer.take(),
-      image,
+      rows,
       waiting: this.#gathering,
     }
     this.#gathering = createWaiting()
@@ -225,7 +236,7 @@ export class Replica {
       // The disk thread gets a copy of its own; the structured clone would copy the whole pool.
       frames: new Uint8Array(batch.frames),
       hard: this.#takeHardState(),
-      image,
+      ...rows,
       compactTo: this.#compactTo(),
     })
   }
@@ -268,13 +279,28 @@ export class Replica {
   }
 
   #wantsImage(): boolean {
-    return this.#appliedIndex - this.#imageIndex >= this.#options.snapshotCount
+    const entries = this.#appliedIndex - this.#imageIndex
+    const isLarge = entries > 0 && this.#packedBytes >= IMAGE_BYTES_MAX
+    return isLarge || entries >= this.#options.snapshotCount
   }
 
-  /** Rows that bring the disk level with the store as it is now, all entries applied. */
-  #takeImage(): Image {
-    const { store } = this.#options
+  /**
+   * What the disk has not seen of the store as it is now, all entries applied. A little of it goes
+   * with one batch after another, so that an image finds only the rest to do.
+   */
+  #takeRows(wantsImage: boolean): Rows {
+    const { store, snapshotCount } = this.#options
+    const packNodes = Math.min(PACK_NODES_MAX, Math.ceil(snapshotCount / PACKS_PER_IMAGE))
+    const isDue = store.dirtyCount >= packNodes || store.dirtyLength >= PACK_LENGTH
+    if (!wantsImage && !isDue) return NO_ROWS
     const { tree, state } = store.takeChanges()
+    const packs = packChanges(tree, PACK_LENGTH)
+    for (const { length } of packs) this.#packedBytes += length
+    return { packs, image: wantsImage ? this.#takeImage(state) : undefined }
+  }
+
+  #takeImage(state: StoreState): Image {
+    const { store } = this.#options
     const floor = Math.max(this.#imageEvent + 1, store.history.first)
     const events: StoreEvent[] = []
     for (let index = floor; index <= store.index; index += 1) {
@@ -283,13 +309,12 @@ export class Replica {
     }
     this.#imageIndex = this.#appliedIndex
     this.#imageEvent = store.index
+    this.#packedBytes = 0
     return {
       applied: this.#appliedIndex,
       storeIndex: state.index,
       count: state.count,
       stats: state.stats,
-      written: tree.written.map((node) => toDisk(rowOf(node))),
-      removed: tree.removed.map(({ space, key }) => pathOf(space, key)),
       events: [...cutEvents(events)].map((row) => ({
         last: row.at(-1)?.index ?? 0,
         body: packEvents(row),
@@ -322,7 +347,7 @@ export class Replica {
     this.#inFlight = undefined
     this.#lastIndex = batch.firstIndex - 1
     this.#isHardKnown = false
-    this.#unwritten = batch.image
+    this.#unwritten = batch.rows === NO_ROWS ? undefined : batch.rows
     const behind = this.#gathering
     this.#writer.take()
     this.#gathering = createWaiting()
@@ -389,9 +414,9 @@ export class Replica {
     this.#seq += 1
     const firstIndex = this.#lastIndex + 1
     const batch = { seq: this.#seq, term: this.#term, firstIndex, hard: this.#takeHardState() }
-    const image = this.#unwritten ?? this.#takeImage()
-    this.#inFlight = { ...batch, frames: Buffer.alloc(0), image, waiting: createWaiting() }
-    this.#options.disk.write({ ...batch, frames: new Uint8Array(), image, compactTo: 0 })
+    const rows = this.#unwritten ?? this.#takeRows(true)
+    this.#inFlight = { ...batch, frames: Buffer.alloc(0), rows, waiting: createWaiting() }
+    this.#options.disk.write({ ...batch, frames: new Uint8Array(), ...rows, compactTo: 0 })
   }
 }
 

@@ -1,8 +1,11 @@
+import { Buffer } from 'node:buffer'
 import { setImmediate as turn } from 'node:timers/promises'
 import { createLogger } from '@flotilla/daemon'
 import t, { type Test } from 'tap'
 import { Replica, type ReplicaOptions } from '../src/replica.ts'
 import type { DiskError } from '../src/storage/disk.ts'
+import type { Batch } from '../src/storage/messages.ts'
+import { unpackRows } from '../src/storage/rows.ts'
 import { command } from '../src/store/command.ts'
 import { Store } from '../src/store/store.ts'
 import { compareAndSwap, NOW, set, textOf } from './helpers/commands.ts'
@@ -264,7 +267,7 @@ t.test(
       eventFloor: 1,
     })
     tt.same(
-      last?.image?.written.map(({ path }) => path.toString('latin1')),
+      last?.packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))].map(({ order }) => order)),
       ['\u0001/a', '\u0001/b'],
     )
   },
@@ -286,6 +289,57 @@ t.test('close: a replica that did nothing writes nothing', async (tt) => {
   tt.equal(disk.batches.length, 0)
 })
 
+t.test('changed nodes go to the disk before an image asks for them', async (tt) => {
+  const disk = new FakeDisk({ isInstant: true })
+  const { replica } = bench(tt, { disk, snapshotCount: 100 })
+  for (let count = 0; count < 95; count += 1) {
+    replica.propose(set(`/${count}`), () => undefined)
+    await until(() => replica.pending === 0)
+  }
+  const rowsOf = ({ packs }: Batch): number =>
+    packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))]).length
+  const packed = disk.batches.map(rowsOf).filter((rows) => rows > 0)
+  tt.same(
+    packed,
+    Array.from({ length: 9 }, () => 10),
+    'a tenth of an image at a time',
+  )
+  for (let count = 0; count < 10; count += 1) {
+    replica.propose(set(`/${count}`), () => undefined)
+    await until(() => replica.pending === 0)
+  }
+  await until(() => disk.waiting === 0)
+  const last = disk.batches.find(({ image }) => image !== undefined)
+  tt.match(last?.image, { applied: 100, count: 95, events: [{ last: 100 }] })
+  tt.ok(last !== undefined && rowsOf(last) <= 10, 'the image itself has little to carry')
+})
+
+t.test('large values bring the image early, and rows without room come again', async (tt) => {
+  const disk = new FakeDisk()
+  const { replica } = bench(tt, { disk })
+  const sizes: number[] = []
+  for (let count = 0; count < 14; count += 1) {
+    replica.propose(set(`/${count}`, { value: 'x'.repeat(1 << 20) }), () => undefined)
+    await turn()
+    const batch = disk.batches.at(-1)
+    if (count === 5) {
+      disk.fill('full')
+      await until(() => disk.waiting === 1)
+      tt.same(disk.batches.at(-1)?.packs, batch?.packs, 'the same rows')
+    }
+    disk.commit()
+    sizes.push(batch?.packs.length ?? 0)
+  }
+  tt.ok(
+    sizes.every((size) => size <= 1),
+    `${sizes.join()} packs a batch`,
+  )
+  tt.ok(
+    disk.batches.some(({ image }) => image !== undefined),
+    'after 8 MiB, not 10,000 entries',
+  )
+})
+
 t.test(
   'the image follows every snapshot-count entries, the log does not grow for ever',
   async (tt) => {
@@ -305,8 +359,8 @@ t.test(
     for (const batch of disk.batches) {
       log += commandsOf(batch).length
       if (batch.compactTo > 0) {
-        // As LogDatabase does it: at most 4000 rows in one transaction.
-        const upTo = Math.min(batch.compactTo, firstIndex + 3999)
+        // As LogDatabase does it: at most 1000 rows in one transaction.
+        const upTo = Math.min(batch.compactTo, firstIndex + 999)
         log -= upTo - firstIndex + 1
         firstIndex = upTo + 1
         const applied =

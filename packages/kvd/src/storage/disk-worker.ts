@@ -3,7 +3,8 @@ import { constants, copyFileSync, existsSync, rmSync, writeFileSync } from 'node
 import type Sqlite from 'better-sqlite3'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { HighWaterFile } from './high-water.ts'
-import { DamageError, LogDatabase } from './log-database.ts'
+import { DamageError } from './damage-error.ts'
+import { LogDatabase } from './log-database.ts'
 import { rebuildDatabase, syncFile } from './rebuild.ts'
 import type { Batch, DiskFailureFields, DiskOptions, FromDisk, ToDisk } from './messages.ts'
 
@@ -141,7 +142,7 @@ async function main(port: MessagePort, options: DiskOptions): Promise<void> {
     const open = (path: string): Sqlite.Database => new Database(path, { timeout: 0 })
     const ioError = join(options.directory, 'io-error')
     if (existsSync(ioError)) rebuildDatabase(open, file)
-    const database = new LogDatabase(open(file), file)
+    const database = new LogDatabase(open(file), file, options.mergeRows)
     const mark = new HighWaterFile(join(options.directory, 'hwm'))
     syncFile(options.directory)
     new DiskThread(port, database, mark).start(options.source)

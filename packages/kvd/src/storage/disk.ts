@@ -3,7 +3,8 @@ import type { NodeRow } from '../store/store.ts'
 import type { StoreEvent } from '../store/event.ts'
 import { Buffer } from 'node:buffer'
 import { endsWithin } from '@flotilla/daemon'
-import { fromDisk, unpackEvents } from './records.ts'
+import { unpackEvents } from './records.ts'
+import { nodeRowOf, unpackRows } from './rows.ts'
 import type { Batch, DiskFailureFields, DiskOptions, FromDisk, Loaded, ToDisk } from './messages.ts'
 
 /** A thread that hangs in a system call is not waited for any longer. */
@@ -99,16 +100,10 @@ async function recover(worker: Worker): Promise<Recovered> {
   const entries: LogEntry[] = []
   return await new Promise((resolve, reject) => {
     const onMessage = (message: FromDisk): void => {
-      if (message.type === 'nodes')
-        for (const node of message.nodes)
-          rows.push(
-            fromDisk({
-              ...node,
-              path: asBuffer(node.path),
-              value: node.value && asBuffer(node.value),
-            }),
-          )
-      else if (message.type === 'events') events.push(...unpackEvents(message.body))
+      if (message.type === 'rows')
+        for (const { node } of unpackRows(asBuffer(message.pack)))
+          if (node !== undefined) rows.push(nodeRowOf(node))
+      if (message.type === 'events') events.push(...unpackEvents(message.body))
       else if (message.type === 'entries')
         for (const entry of message.entries) entries.push({ ...entry, data: asBuffer(entry.data) })
       else if (message.type === 'failed') reject(new DiskError(message.failure))

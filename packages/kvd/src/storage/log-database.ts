@@ -1,21 +1,19 @@
 import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
-import type { StoreStats } from '../store/stats.ts'
 import { frames } from '../store/command.ts'
-import type { Batch, DiskOptions, FromDisk, HardState, Image, Loaded } from './messages.ts'
-import { entryChecksum, nodeChecksum, textChecksum, type DiskNode } from './records.ts'
+import { DamageError } from './damage-error.ts'
+import { ImageTables, MERGE_ROWS, NO_IMAGE } from './image-tables.ts'
+import type { Batch, DiskOptions, FromDisk, HardState, Loaded } from './messages.ts'
+import { entryChecksum, textChecksum } from './records.ts'
 import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
 
 /** Rows that travel to the main thread in one message. */
 const ROWS_PER_MESSAGE = 2_000
 /** Log entries dropped in one transaction, so that compaction never stalls a commit for long. */
-const COMPACT_ROWS_MAX = 4_000
-
-/** The database contradicts itself: a checksum, a gap, a format. */
-export class DamageError extends Error {
-  override readonly name = 'DamageError'
-  readonly code = 'DAMAGED'
-}
+const COMPACT_ROWS_MAX = 1_000
+/** Rows merged into table `node` with a batch, and as many more for each of its entries. */
+const MERGE_ROWS_PER_BATCH = 16
+const MERGE_ROWS_PER_ENTRY = 2
 
 interface EntryRow {
   idx: number
@@ -24,36 +22,10 @@ interface EntryRow {
   crc: number
 }
 
-interface StateFields {
-  readonly applied: number
-  readonly storeIndex: number
-  readonly count: number
-  readonly stats: StoreStats | undefined
-}
-
-const EMPTY_STATE: StateFields = { applied: 0, storeIndex: 0, count: 0, stats: undefined }
-
 interface HardRow {
   term: number
   vote: string
   commit_idx: number
-  crc: number
-}
-
-interface StateRow {
-  applied: number
-  store_index: number
-  nodes: number
-  stats: string
-  crc: number
-}
-
-interface NodeColumns {
-  path: Buffer
-  value: Buffer | null
-  created: number
-  modified: number
-  expire_ms: number
   crc: number
 }
 
@@ -70,9 +42,10 @@ export class LogDatabase {
   readonly #truncate: Statement
   readonly #hard: Statement
   readonly #compact: Statement
+  readonly #images: ImageTables
   #lastIndex = 0
 
-  constructor(db: Database, file: string) {
+  constructor(db: Database, file: string, mergeRows = MERGE_ROWS) {
     this.#db = db
     this.#file = file
     preparePragmas(db)
@@ -80,6 +53,7 @@ export class LogDatabase {
     const format = readFormat(db)
     if (format !== FORMAT)
       throw new DamageError(`${file} has format ${String(format)}, this kvd reads format ${FORMAT}`)
+    this.#images = new ImageTables(db, file, mergeRows)
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
     this.#insertEntry = db.prepare('INSERT INTO entry (idx, term, data, crc) VALUES (?, ?, ?, ?)')
@@ -106,12 +80,10 @@ export class LogDatabase {
     post: (message: FromDisk) => void,
   ): Loaded {
     this.#checkPages()
-    const state = source === 'log' ? EMPTY_STATE : this.#loadState()
-    if (source === 'image') {
-      this.#loadNodes(state.count, post)
-      this.#loadEvents(post)
-    }
-    const { firstIndex, lastIndex } = this.#loadEntries(state.applied, post)
+    const state = this.#images.loadState()
+    if (source === 'image') this.#images.load(post)
+    const applied = source === 'image' ? state.applied : 0
+    const { firstIndex, lastIndex } = this.#loadEntries(applied, post)
     this.#lastIndex = lastIndex
     if (lastIndex < acknowledged)
       throw new DamageError(
@@ -121,10 +93,7 @@ export class LogDatabase {
     const hard = this.#loadHard(lastIndex)
     const loaded: Loaded = {
       hard,
-      applied: state.applied,
-      storeIndex: state.storeIndex,
-      count: state.count,
-      stats: state.stats,
+      ...(source === 'image' ? state : NO_IMAGE),
       firstIndex,
       lastIndex,
     }
@@ -146,48 +115,6 @@ export class LogDatabase {
     if (textChecksum(term, `${vote} ${commit}`) !== row.crc)
       throw new DamageError(`${this.#file}: table hard fails its checksum`)
     return { term, vote, commit }
-  }
-
-  #loadState(): StateFields {
-    const row = this.#db.prepare<[], StateRow>('SELECT * FROM state').get()
-    if (row === undefined) return EMPTY_STATE
-    if (typeof row.stats !== 'string' || stateChecksum(row) !== row.crc)
-      throw new DamageError(`${this.#file}: table state fails its checksum`)
-    const stats: StoreStats = JSON.parse(row.stats)
-    return { applied: row.applied, storeIndex: row.store_index, count: row.nodes, stats }
-  }
-
-  #loadNodes(expected: number, post: (message: FromDisk) => void): void {
-    let count = 0
-    let nodes: DiskNode[] = []
-    for (const row of this.#db
-      .prepare<[], NodeColumns>('SELECT * FROM node ORDER BY path')
-      .iterate()) {
-      const node = { ...row, expireMs: row.expire_ms }
-      if (!Buffer.isBuffer(row.path) || nodeChecksum(node) !== row.crc)
-        throw new DamageError(
-          `${this.#file}: table node, key ${JSON.stringify(row.path.toString('utf8', 1))}, fails its checksum`,
-        )
-      nodes.push(node)
-      count += 1
-      if (nodes.length < ROWS_PER_MESSAGE) continue
-      post({ type: 'nodes', nodes })
-      nodes = []
-    }
-    post({ type: 'nodes', nodes })
-    if (count !== expected)
-      throw new DamageError(`${this.#file}: table node has ${count} rows, ${expected} were written`)
-  }
-
-  #loadEvents(post: (message: FromDisk) => void): void {
-    const rows = this.#db
-      .prepare<[], { last: number; body: string; crc: number }>('SELECT * FROM event ORDER BY last')
-      .iterate()
-    for (const row of rows) {
-      if (typeof row.body !== 'string' || textChecksum(row.last, row.body) !== row.crc)
-        throw new DamageError(`${this.#file}: table event, row ${row.last}, fails its checksum`)
-      post({ type: 'events', body: row.body })
-    }
   }
 
   #loadEntries(
@@ -239,12 +166,16 @@ export class LogDatabase {
     try {
       const lastIndex = this.#append(batch)
       if (batch.hard !== undefined) this.#writeHard(batch.hard)
-      if (batch.image !== undefined) this.#writeImage(batch.image)
+      this.#images.write(batch.packs, batch.image)
+      const entries = Math.max(0, lastIndex - batch.firstIndex + 1)
+      this.#images.merge(MERGE_ROWS_PER_BATCH + MERGE_ROWS_PER_ENTRY * entries)
       if (batch.compactTo > 0) this.#compact.run(batch.compactTo, COMPACT_ROWS_MAX)
       this.#commit.run()
       this.#lastIndex = lastIndex
+      this.#images.settle(true)
     } catch (error) {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
+      this.#images.settle(false)
       throw error
     }
   }
@@ -265,42 +196,6 @@ export class LogDatabase {
     return index - 1
   }
 
-  #writeImage(image: Image): void {
-    const remove = this.#db.prepare('DELETE FROM node WHERE path = ?')
-    for (const path of image.removed) remove.run(path)
-    const put = this.#db.prepare(
-      'INSERT OR REPLACE INTO node (path, value, created, modified, expire_ms, crc) VALUES (?, ?, ?, ?, ?, ?)',
-    )
-    // In the table's order, so that each page is written once.
-    for (const node of image.written.toSorted((left, right) =>
-      Buffer.compare(left.path, right.path),
-    ))
-      put.run(
-        node.path,
-        node.value,
-        node.created,
-        node.modified,
-        Math.trunc(node.expireMs),
-        nodeChecksum(node),
-      )
-    const putEvents = this.#db.prepare(
-      'INSERT OR REPLACE INTO event (last, body, crc) VALUES (?, ?, ?)',
-    )
-    for (const { last, body } of image.events) putEvents.run(last, body, textChecksum(last, body))
-    this.#db.prepare('DELETE FROM event WHERE last < ?').run(image.eventFloor)
-    const state = {
-      applied: image.applied,
-      store_index: image.storeIndex,
-      nodes: image.count,
-      stats: JSON.stringify(image.stats),
-    }
-    this.#db
-      .prepare(
-        'INSERT OR REPLACE INTO state (one, applied, store_index, nodes, stats, crc) VALUES (1, ?, ?, ?, ?, ?)',
-      )
-      .run(state.applied, state.store_index, state.nodes, state.stats, stateChecksum(state))
-  }
-
   /** Moves the WAL into the database file; `isEmptied` makes it short as well. */
   checkpoint(isEmptied: boolean): void {
     this.#db.pragma(`wal_checkpoint(${isEmptied ? 'TRUNCATE' : 'PASSIVE'})`)
@@ -309,8 +204,4 @@ export class LogDatabase {
   close(): void {
     this.#db.close()
   }
-}
-
-function stateChecksum(state: Omit<StateRow, 'crc'>): number {
-  return textChecksum(state.applied, `${state.store_index} ${state.nodes} ${state.stats}`)
 }

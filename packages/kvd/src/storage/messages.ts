@@ -1,5 +1,4 @@
 import type { StoreStats } from '../store/stats.ts'
-import type { DiskNode } from './records.ts'
 
 /** What the disk thread is started with. */
 export interface DiskOptions {
@@ -7,6 +6,8 @@ export interface DiskOptions {
   readonly directory: string
   /** `log` leaves the materialised store aside and hands out every entry from the first on. */
   readonly source: 'image' | 'log'
+  /** Rows that wait in packs before they are merged into the table; 32,000 when not given. */
+  readonly mergeRows?: number
 }
 
 /** Identity and place in the log of this member. */
@@ -22,15 +23,13 @@ export interface EventRow {
   readonly body: string
 }
 
-/** Rows that bring the materialised store up to `applied`. */
+/** Makes the rows handed over so far the store at `applied`. */
 export interface Image {
   readonly applied: number
   readonly storeIndex: number
-  /** Rows of table node when the image is written. */
+  /** Nodes of the store. */
   readonly count: number
   readonly stats: StoreStats
-  readonly written: readonly DiskNode[]
-  readonly removed: readonly Uint8Array[]
   /** Events since the last image. */
   readonly events: readonly EventRow[]
   /** Events below this index are forgotten. */
@@ -46,6 +45,8 @@ export interface Batch {
   readonly frames: Uint8Array
   /** Given when term or vote changed. The commit index rides along: replay finds a later one. */
   readonly hard: HardState | undefined
+  /** Rows that changed since the last ones, as `packChanges` packs them; a start finds them once an image came. */
+  readonly packs: readonly Uint8Array[]
   readonly image: Image | undefined
   /** Log entries up to here are dropped; 0 for none. */
   readonly compactTo: number
@@ -65,7 +66,7 @@ export interface Loaded {
 }
 
 export type FromDisk =
-  | { readonly type: 'nodes'; readonly nodes: readonly DiskNode[] }
+  | { readonly type: 'rows'; readonly pack: Uint8Array }
   | { readonly type: 'events'; readonly body: string }
   | {
       readonly type: 'entries'

@@ -1,46 +1,8 @@
 import { Buffer } from 'node:buffer'
-import type { NodeRow } from '../store/store.ts'
 import type { Action, StoreEvent } from '../store/event.ts'
-import { SPACES, type Space } from '../store/node.ts'
-import { decodeText, encodeText } from '../store/text.ts'
+import type { Space } from '../store/node.ts'
 import { crc32 } from './checksum.ts'
-
-/** A node as a row of table `node`. `path` is the space's number and the key's bytes. */
-export interface DiskNode {
-  readonly path: Buffer
-  readonly value: Buffer | null
-  readonly created: number
-  readonly modified: number
-  readonly expireMs: number
-}
-
-export function pathOf(space: Space, key: string): Buffer {
-  return Buffer.concat([Buffer.of(SPACES.indexOf(space)), encodeText(key)])
-}
-
-export function toDisk(row: NodeRow): DiskNode {
-  return {
-    path: pathOf(row.space, row.key),
-    value: row.value === undefined ? null : encodeText(row.value),
-    created: row.createdIndex,
-    modified: row.modifiedIndex,
-    expireMs: row.expireAt,
-  }
-}
-
-/** @throws Error when the path is none: the caller has checked the row's checksum */
-export function fromDisk(node: DiskNode): NodeRow {
-  const space = SPACES[node.path[0] ?? -1]
-  if (space === undefined) throw new Error(`row with path ${node.path.toString('hex')}`)
-  return {
-    space,
-    key: decodeText(node.path.subarray(1)),
-    value: node.value === null ? undefined : decodeText(node.value),
-    createdIndex: node.created,
-    modifiedIndex: node.modified,
-    expireAt: node.expireMs,
-  }
-}
+import type { DiskNode } from './rows.ts'
 
 const head = Buffer.alloc(36)
 
@@ -60,6 +22,13 @@ export function entryChecksum(index: number, term: number, data: Uint8Array): nu
   head.writeDoubleLE(index, 0)
   head.writeDoubleLE(term, 8)
   return crc32(data, crc32(head.subarray(0, 16)))
+}
+
+/** Checksum over all columns of a pack of rows. */
+export function packChecksum(seq: number, rows: number, pack: Uint8Array): number {
+  head.writeDoubleLE(seq, 0)
+  head.writeDoubleLE(rows, 8)
+  return crc32(pack, crc32(head.subarray(0, 16)))
 }
 
 /** Checksum of a text column together with the number that it belongs to. */

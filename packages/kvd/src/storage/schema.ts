@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3'
 
 /** Changes when a kvd of today could not read what another one wrote. */
-export const FORMAT = 1
+export const FORMAT = 2
 
 const TABLES = `
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
@@ -10,7 +10,9 @@ CREATE TABLE IF NOT EXISTS hard (
 CREATE TABLE IF NOT EXISTS entry (
   idx INTEGER PRIMARY KEY, term INTEGER, data BLOB, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS state (
-  one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER, store_index INTEGER, nodes INTEGER, stats TEXT, crc INTEGER) STRICT;
+  one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER, store_index INTEGER, nodes INTEGER, stats TEXT,
+  merged INTEGER, packs INTEGER, crc INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS pack (seq INTEGER PRIMARY KEY, rows INTEGER, body BLOB, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS node (
   path BLOB PRIMARY KEY, value BLOB, created INTEGER, modified INTEGER, expire_ms INTEGER, crc INTEGER)
   STRICT, WITHOUT ROWID;

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { decodeText, encodeText } from './text.ts'
+import { ByteWriter } from './bytes.ts'
+import { decodeText } from './text.ts'
 import { SPACES, type Space } from './node.ts'
 
 const OPERATIONS = [
@@ -59,17 +60,14 @@ export function command(fields: Partial<Command> & Pick<Command, 'op' | 'time'>)
 const HEAD_BYTES = 19
 const TEXTS = 4
 const FLAG = { dir: 1, recursive: 2, refresh: 4, rawBytes: 8 } as const
-/** A UTF-16 unit takes at most three bytes. */
-const BYTES_PER_UNIT = 3
 
 /** Packs commands as frames (length u32, command) one behind the other: what a disk batch holds. */
 export class CommandWriter {
-  #buffer: Buffer
-  #end = 0
+  readonly #writer: ByteWriter
   #count = 0
 
-  constructor(capacity = 1 << 16) {
-    this.#buffer = Buffer.allocUnsafe(capacity)
+  constructor(capacity?: number) {
+    this.#writer = new ByteWriter(capacity)
   }
 
   /** Commands appended since the last `take`. */
@@ -78,66 +76,50 @@ export class CommandWriter {
   }
 
   get bytes(): number {
-    return this.#end
+    return this.#writer.length
   }
 
   append(entry: Command): void {
+    const writer = this.#writer
     const { key, value, prevValue, prevIndex } = entry
     const isText = key.isWellFormed() && value.isWellFormed() && prevValue.isWellFormed()
     const units = key.length + value.length + prevValue.length + prevIndex.length
-    this.#reserve(4 + HEAD_BYTES + 4 * TEXTS + units * BYTES_PER_UNIT)
-    const start = this.#end
+    writer.reserve(4 + HEAD_BYTES + 4 * TEXTS, units)
+    const start = writer.length
     this.#count += 1
-    let at = this.#writeHead(entry, isText, start + 4)
-    at = this.#writeText(key, isText, at)
-    at = this.#writeText(value, isText, at)
-    at = this.#writeText(prevValue, isText, at)
-    at = this.#writeText(prevIndex, isText, at)
-    this.#buffer.writeUInt32LE(at - start - 4, start)
-    this.#end = at
+    writer.u32(0)
+    this.#writeHead(entry, isText)
+    this.#writeText(key, isText)
+    this.#writeText(value, isText)
+    this.#writeText(prevValue, isText)
+    this.#writeText(prevIndex, isText)
+    writer.patchU32(writer.length - start - 4, start)
   }
 
   /** The frames gathered so far; the writer is empty afterwards and never touches them again. */
   take(): Buffer {
-    const taken = this.#buffer.subarray(0, this.#end)
-    this.#buffer = Buffer.allocUnsafe(Math.max(1 << 16, Math.min(this.#end * 2, 1 << 22)))
-    this.#end = 0
     this.#count = 0
-    return taken
+    return this.#writer.take()
   }
 
-  #writeHead(entry: Command, isText: boolean, at: number): number {
-    const buffer = this.#buffer
+  #writeHead(entry: Command, isText: boolean): void {
     let flags = isText ? 0 : FLAG.rawBytes
     if (entry.dir) flags |= FLAG.dir
     if (entry.recursive) flags |= FLAG.recursive
     if (entry.refresh) flags |= FLAG.refresh
-    buffer[at] = OPERATIONS.indexOf(entry.op)
-    buffer[at + 1] = SPACES.indexOf(entry.space)
-    buffer[at + 2] = flags
-    buffer.writeDoubleLE(entry.time, at + 3)
-    buffer.writeDoubleLE(entry.expireAt, at + 11)
-    return at + HEAD_BYTES
+    this.#writer.u8(OPERATIONS.indexOf(entry.op))
+    this.#writer.u8(SPACES.indexOf(entry.space))
+    this.#writer.u8(flags)
+    this.#writer.f64(entry.time)
+    this.#writer.f64(entry.expireAt)
   }
 
-  #writeText(text: string, isText: boolean, at: number): number {
-    if (text === '') {
-      this.#buffer.writeUInt32LE(0, at)
-      return at + 4
-    }
-    const size = isText
-      ? this.#buffer.write(text, at + 4, 'utf8')
-      : encodeText(text).copy(this.#buffer, at + 4)
-    this.#buffer.writeUInt32LE(size, at)
-    return at + 4 + size
-  }
-
-  #reserve(bytes: number): void {
-    const needed = this.#end + bytes
-    if (needed <= this.#buffer.length) return
-    const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
-    this.#buffer.copy(larger, 0, 0, this.#end)
-    this.#buffer = larger
+  #writeText(text: string, isText: boolean): void {
+    const start = this.#writer.length
+    this.#writer.u32(0)
+    if (text === '') return
+    this.#writer.text(text, isText)
+    this.#writer.patchU32(this.#writer.length - start - 4, start)
   }
 }
 

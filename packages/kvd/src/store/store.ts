@@ -72,8 +72,14 @@ export class Store {
     return this.#tree.nextToExpire?.expireAt
   }
 
+  /** Nodes that the disk has not seen as they are. */
   get dirtyCount(): number {
     return this.#tree.dirtyCount
+  }
+
+  /** About how many characters those nodes have. */
+  get dirtyLength(): number {
+    return this.#tree.dirtyLength
   }
 
   /** Carries out one command. Sync and no-op have no event of their own. */

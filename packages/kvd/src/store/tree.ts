@@ -18,6 +18,7 @@ export class Tree {
   #written: Node[] = []
   #removed: Node[] = []
   #count = 0
+  #dirtyLength = 0
 
   constructor() {
     const root = (space: Space): Node =>
@@ -37,6 +38,11 @@ export class Tree {
 
   get dirtyCount(): number {
     return this.#written.length + this.#removed.length
+  }
+
+  /** Characters of keys and values that the disk has not seen; a value that grew later counts as it was. */
+  get dirtyLength(): number {
+    return this.#dirtyLength
   }
 
   /** A node, or why there is none: 100 names the first missing component, 104 the file in the way. */
@@ -92,6 +98,7 @@ export class Tree {
   touch(node: Node): void {
     if (node.isDirty) return
     node.isDirty = true
+    this.#dirtyLength += node.key.length + (node.value?.length ?? 0)
     this.#written.push(node)
   }
 
@@ -127,6 +134,7 @@ export class Tree {
     for (const node of this.#written) node.isDirty = false
     this.#written = []
     this.#removed = []
+    this.#dirtyLength = 0
     return { written, removed }
   }
 

@@ -2,10 +2,11 @@ import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { CommandWriter, type Command } from '../../src/store/command.ts'
 import type { Disk } from '../../src/storage/disk.ts'
-import type { Batch, Image } from '../../src/storage/messages.ts'
-import { packEvents, pathOf, toDisk } from '../../src/storage/records.ts'
+import type { Batch } from '../../src/storage/messages.ts'
+import { packEvents } from '../../src/storage/records.ts'
+import { packChanges } from '../../src/storage/rows.ts'
 import type { StoreEvent } from '../../src/store/event.ts'
-import { rowOf, type Store } from '../../src/store/store.ts'
+import type { Store } from '../../src/store/store.ts'
 
 /** A batch of these commands; the rest is what a first batch would have. */
 export function batchOf(commands: readonly Command[], fields: Partial<Batch> = {}): Batch {
@@ -17,6 +18,7 @@ export function batchOf(commands: readonly Command[], fields: Partial<Batch> = {
     firstIndex: 1,
     frames: new Uint8Array(writer.take()),
     hard: { term: 1, vote: '', commit: 0 },
+    packs: [],
     image: undefined,
     compactTo: 0,
     ...fields,
@@ -24,20 +26,21 @@ export function batchOf(commands: readonly Command[], fields: Partial<Batch> = {
 }
 
 /** All that a store changed since the last time, as a replica hands it to the disk. */
-export function imageOf(store: Store, applied: number): Image {
+export function imageOf(store: Store, applied: number): Pick<Batch, 'packs' | 'image'> {
   const { tree, state } = store.takeChanges()
   const { first, last } = store.history
   const events = Array.from({ length: last - first + 1 }, (_, at) => store.history.at(first + at))
   const kept = events.filter((event): event is StoreEvent => event !== undefined)
   return {
-    applied,
-    storeIndex: state.index,
-    count: state.count,
-    stats: state.stats,
-    written: tree.written.map((node) => toDisk(rowOf(node))),
-    removed: tree.removed.map(({ space, key }) => pathOf(space, key)),
-    events: kept.length === 0 ? [] : [{ last, body: packEvents(kept) }],
-    eventFloor: first,
+    packs: packChanges(tree, 60),
+    image: {
+      applied,
+      storeIndex: state.index,
+      count: state.count,
+      stats: state.stats,
+      events: kept.length === 0 ? [] : [{ last, body: packEvents(kept) }],
+      eventFloor: first,
+    },
   }
 }
 

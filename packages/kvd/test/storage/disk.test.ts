@@ -36,7 +36,7 @@ t.test('what was acknowledged is there after a restart', async (tt) => {
   const commands = [set('/a', { value: '\udcff' }), set('/b')]
   tt.equal(await commit(disk, batchOf(commands)), 'persisted')
   const image = imageOf(storeOf(commands), 2)
-  await commit(disk, batchOf([set('/c')], { seq: 2, firstIndex: 3, image }))
+  await commit(disk, batchOf([set('/c')], { seq: 2, firstIndex: 3, ...image }))
   await disk.close()
 
   const again = await open(tt, directory)

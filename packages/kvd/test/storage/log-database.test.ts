@@ -4,7 +4,8 @@ import Sqlite from 'better-sqlite3'
 import t, { type Test } from 'tap'
 import { LogDatabase } from '../../src/storage/log-database.ts'
 import type { FromDisk, Loaded } from '../../src/storage/messages.ts'
-import { fromDisk, unpackEvents } from '../../src/storage/records.ts'
+import { unpackEvents } from '../../src/storage/records.ts'
+import { nodeRowOf, unpackRows } from '../../src/storage/rows.ts'
 import { decodeCommand } from '../../src/store/command.ts'
 import { Store } from '../../src/store/store.ts'
 import { batchOf, imageOf } from '../helpers/batches.ts'
@@ -24,7 +25,11 @@ function load(database: LogDatabase, source: 'image' | 'log' = 'image'): Found {
   const messages: FromDisk[] = []
   const loaded = database.load(source, 0, (message) => messages.push(message))
   const rows = messages.flatMap((message) =>
-    message.type === 'nodes' ? message.nodes.map(fromDisk) : [],
+    message.type === 'rows'
+      ? [...unpackRows(Buffer.from(message.pack))].flatMap(({ node }) =>
+          node === undefined ? [] : [nodeRowOf(node)],
+        )
+      : [],
   )
   return {
     loaded,
@@ -44,10 +49,10 @@ interface Opened {
   readonly database: LogDatabase
 }
 
-function open(tt: Test, file: string): Opened {
+function open(tt: Test, file: string, mergeRows?: number): Opened {
   const db = new Sqlite(file, { timeout: 0 })
   tt.teardown(() => db.close())
-  return { db, database: new LogDatabase(db, file) }
+  return { db, database: new LogDatabase(db, file, mergeRows) }
 }
 
 t.test('a new database is empty and durable', async (tt) => {
@@ -86,7 +91,7 @@ t.test('entries, hard state and image come back after a restart', async (tt) => 
   tt.equal(first.database.lastIndex, 3)
   const store = storeOf(commands)
   const image = imageOf(store, 3)
-  first.database.write(batchOf([set('/d')], { term: 5, firstIndex: 4, hard: undefined, image }))
+  first.database.write(batchOf([set('/d')], { term: 5, firstIndex: 4, hard: undefined, ...image }))
   first.database.checkpoint(true)
   first.database.close()
 
@@ -129,8 +134,8 @@ t.test('an image writes what changed and forgets what is gone', async (tt) => {
   const store = new Store({ historySize: 2 })
   const step = (index: number, entry: Parameters<Store['apply']>[0]): readonly string[] => {
     store.apply(entry)
-    database.write(batchOf([entry], { firstIndex: index, image: undefined }))
-    database.write(batchOf([], { firstIndex: index + 1, image: imageOf(store, index) }))
+    database.write(batchOf([entry], { firstIndex: index }))
+    database.write(batchOf([], { firstIndex: index + 1, ...imageOf(store, index) }))
     const { nodes, loaded, events } = load(database)
     tt.same(nodes, [...store.rows()].map((row) => JSON.stringify(row)).toSorted(), 'rows')
     tt.equal(loaded.applied, index)
@@ -144,15 +149,91 @@ t.test('an image writes what changed and forgets what is gone', async (tt) => {
   tt.equal(step(5, sync(NOW + 1)).length, 1)
 })
 
+t.test('rows count once an image came, and are dropped when a process ends before', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const first = open(tt, file)
+  load(first.database)
+  const store = new Store({ historySize: 9 })
+  store.apply(set('/old', { value: '1' }))
+  first.database.write(batchOf([set('/old', { value: '1' })], imageOf(store, 1)))
+  store.apply(set('/old', { value: '2' }))
+  const { packs } = imageOf(store, 2)
+  first.database.write(batchOf([set('/old', { value: '2' })], { firstIndex: 2, packs }))
+  tt.match(load(first.database).nodes, [/"value":"1"/], 'no image yet')
+  first.database.close()
+
+  const second = open(tt, file)
+  tt.match(load(second.database), { nodes: [/"value":"1"/], entries: ['2@1 /old'] })
+  store.apply(set('/new'))
+  const { image } = imageOf(store, 1)
+  if (image === undefined) throw new Error('no image')
+  // The rows of that other process are none of this image.
+  second.database.write(batchOf([], { firstIndex: 3, image: { ...image, count: 1, applied: 1 } }))
+  tt.match(load(second.database).nodes, [/"value":"1"/])
+  tt.equal(second.db.prepare('SELECT count(*) FROM pack').pluck().get(), 1)
+})
+
+t.test('rows are merged bit by bit, and a start at any moment finds the same', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const { db, database } = open(tt, file, 60)
+  load(database)
+  const store = new Store({ historySize: 4 })
+  const expected = (): string[] => [...store.rows()].map((row) => JSON.stringify(row)).toSorted()
+  const count = (table: string): number =>
+    Number(db.prepare(`SELECT count(*) FROM ${table}`).pluck().get())
+  let merges = 0
+  for (let index = 1; index <= 400; index += 1) {
+    const name = `/${index % 7}/${index % 23}`
+    const entry = index % 11 === 0 ? remove(name) : set(name, { value: `${index}` })
+    store.apply(entry)
+    const rows = index % 5 === 0 ? imageOf(store, index) : {}
+    const before = count('node')
+    database.write(batchOf([entry], { firstIndex: index, ...rows }))
+    if (count('node') !== before) merges += 1
+    if (index % 5 !== 0) continue
+    // A second reader of the same file: what a start would find now.
+    tt.same(load(new LogDatabase(db, file)).nodes, expected(), `entry ${index}`)
+  }
+  tt.ok(merges > 3, `${merges} batches changed table node`)
+  tt.ok(count('pack') < 40, `${count('pack')} packs are left`)
+})
+
+t.test('a merge that finds no room begins anew', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const { db, database } = open(tt, file, 500)
+  load(database)
+  const commands = Array.from({ length: 600 }, (_, at) => set(`/${at}`, { value: 'x'.repeat(500) }))
+  const store = storeOf(commands)
+  database.write(batchOf(commands))
+  database.write(batchOf([], { firstIndex: 601, ...imageOf(store, 600) }))
+  const rows = [...store.rows()].map((row) => JSON.stringify(row)).toSorted()
+  const pages = Number(db.pragma('page_count', { simple: true }))
+  let refused = 0
+  for (let index = 601; index < 700; index += 1) {
+    const isFull = index < 610 || index === 630
+    db.pragma(`max_page_count = ${isFull ? pages : 1_000_000}`)
+    try {
+      database.write(batchOf([sync(NOW)], { firstIndex: database.lastIndex + 1 }))
+    } catch (error) {
+      tt.match(error, { code: 'SQLITE_FULL' })
+      refused += 1
+    }
+    tt.same(load(new LogDatabase(db, file)).nodes, rows, `entry ${index}`)
+  }
+  tt.ok(refused > 5, `${refused} batches found no room`)
+  tt.equal(db.prepare('SELECT count(*) FROM node').pluck().get(), 600, 'in the end all are there')
+})
+
 t.test('the log is compacted in pieces', async (tt) => {
   const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
   load(database)
   const commands = Array.from({ length: 9000 }, () => sync(NOW))
   const store = storeOf(commands)
-  database.write(batchOf(commands, { image: imageOf(store, 9000) }))
+  database.write(batchOf(commands, imageOf(store, 9000)))
   database.write(batchOf([], { firstIndex: 9001, compactTo: 6000 }))
-  tt.equal(load(database).loaded.firstIndex, 4001, 'at most 4000 entries in one transaction')
-  database.write(batchOf([], { firstIndex: 9001, compactTo: 6000 }))
+  tt.equal(load(database).loaded.firstIndex, 1001, 'at most 1000 entries in one transaction')
+  for (let pieces = 1; pieces < 6; pieces += 1)
+    database.write(batchOf([], { firstIndex: 9001, compactTo: 6000 }))
   tt.same([load(database).loaded.firstIndex, database.lastIndex], [6001, 9000])
   database.write(batchOf([], { firstIndex: 9001, compactTo: 100 }))
   tt.equal(load(database).loaded.firstIndex, 6001)
@@ -181,14 +262,17 @@ t.test('a batch for which there is no room leaves nothing behind', async (tt) =>
   tt.same(load(database).entries, ['1@1 /a', '2@1 /b', '3@1 /c'], 'with room, it goes through')
 })
 
-/** A database with entries 1 to 5, an image of 1 to 3 with its events, changed by `sql`. */
+/**
+ * A database with entries 1 to 5, an image of 1 to 3 with its events, changed by `sql`. The image is
+ * in table `node` when that is what `sql` changes, else in packs.
+ */
 function damaged(tt: Test, file: string, sql: string): () => Found {
   const commands = [set('/a/b', { value: 'v' }), set('/c'), set('/d/e'), set('/f'), set('/g')]
-  const { db, database } = open(tt, file)
+  const { db, database } = open(tt, file, sql.includes(' node') ? 1 : undefined)
   load(database)
   database.write(batchOf(commands.slice(0, 3)))
   const image = imageOf(storeOf(commands.slice(0, 3)), 3)
-  database.write(batchOf(commands.slice(3), { term: 2, firstIndex: 4, image }))
+  database.write(batchOf(commands.slice(3), { term: 2, firstIndex: 4, ...image }))
   tt.equal(db.prepare(sql).run().changes >= 1, true, sql)
   database.close()
   return () => {
@@ -213,6 +297,14 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ['DELETE FROM entry WHERE idx = 4', /log entry 5 follows 3/],
     ['DELETE FROM entry WHERE idx <= 4', /the log holds 5 to 5, the store stands at 3/],
     ['DELETE FROM entry WHERE idx >= 3', /the log holds 1 to 2, the store stands at 3/],
+    [`UPDATE pack SET body = ${flipped('body')} WHERE seq = 1`, /table pack, row 1, fails its/],
+    ['UPDATE pack SET rows = rows + 1 WHERE seq = 2', /table pack, row 2, fails its checksum/],
+    ['UPDATE pack SET body = NULL WHERE seq = 1', /table pack, row 1, fails its checksum/],
+    ['DELETE FROM pack WHERE seq = 1', /table pack, row 1, is missing/],
+    ['UPDATE pack SET seq = 9 WHERE seq = 2', /table pack, row 2, is missing/],
+    ['UPDATE state SET packs = 1', /table state fails its checksum/],
+    ['UPDATE state SET merged = 1', /table state fails its checksum/],
+    ['DELETE FROM node', /table node has 0 rows, 5 were written/],
     [
       "UPDATE node SET value = CAST('w' AS BLOB) WHERE value = CAST('v' AS BLOB)",
       /table node, key "\/a\/b", fails its checksum/,
@@ -231,8 +323,8 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ["UPDATE state SET stats = replace(stats, '3', '4')", /table state fails its checksum/],
     ["UPDATE event SET body = replace(body, 'set', 'sat')", /table event, row 3, fails its/],
     ['UPDATE event SET last = 4', /table event, row 4, fails its checksum/],
-    ["UPDATE meta SET v = 2 WHERE k = 'format'", /has format 2, this kvd reads format 1/],
-    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 1/],
+    ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads format 2/],
+    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 2/],
     // What a flipped bit in a record's header makes of a column: nothing at all.
     ['UPDATE entry SET data = NULL WHERE idx = 4', /log entry 4 fails its checksum/],
     ['UPDATE event SET body = NULL', /table event, row 3, fails its checksum/],
@@ -270,7 +362,7 @@ t.test('more rows than go in one message', async (tt) => {
   const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
   load(database)
   const commands = Array.from({ length: 4500 }, (_, at) => set(`/n${at}`))
-  database.write(batchOf(commands, { image: imageOf(storeOf(commands), 100) }))
+  database.write(batchOf(commands, imageOf(storeOf(commands), 100)))
   const { keys, entries, loaded } = load(database)
   tt.same([keys.length, entries.length], [4500, 4400])
   tt.equal(new Set(keys).size, 4500)

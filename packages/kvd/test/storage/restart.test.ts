@@ -33,7 +33,7 @@ interface Running {
 
 async function start(directory: string, snapshotCount: number): Promise<Running> {
   mkdirSync(directory, { recursive: true })
-  const disk = await openDisk({ directory, source: 'image' })
+  const disk = await openDisk({ directory, source: 'image', mergeRows: 30 })
   const store = new Store({ historySize: HISTORY })
   const replica = new Replica({
     store,
