@@ -1,25 +1,32 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { Server } from '../servers.ts'
 
 /** How a watcher listens. */
 export type Transport = 'http' | 'websocket'
 
-/** What a watcher saw of one PUT: when, in milliseconds after it was sent, and the bytes. */
-interface Sight {
-  readonly ms: number
-  readonly text: string
-}
-
 const timeoutMs = 30_000
 const watchedKey = '/bench-watched'
 const handshakeKey = 'dGhlIHNhbXBsZSBub25jZQ=='
-/** The server's frame must fit into one read; an event of this bench has some 250 bytes. */
-const readBytes = 16 << 10
+/** What a watcher hears of one PUT must fit; an event of this bench has some 250 bytes. */
+const heardBytes = 4 << 10
+
+/** Frees memory now, while nothing is being measured: a pause of the client is not the server's. */
+const collectGarbage = exposeCollector()
+
+function exposeCollector(): () => void {
+  setFlagsFromString('--expose-gc')
+  const collector: unknown = runInNewContext('gc')
+  if (typeof collector !== 'function') throw new Error('this Node hides its garbage collector')
+  return () => void collector()
+}
 
 /**
- * Watchers of one key on as many connections, on bare sockets: parsing waits until all have heard, so
- * that the client does not hide what it measures.
+ * Watchers of one key on as many connections, on bare sockets. Between a PUT and the last event the
+ * client only notes times and bytes and allocates next to nothing: parsing and garbage collection
+ * wait, so that the client does not hide what it measures.
  */
 export class Watchers {
   readonly #server: Server
@@ -51,13 +58,19 @@ export class Watchers {
     this.#shots += 1
     const value = `shot-${this.#shots}`
     const end = this.#transport === 'http' ? '\r\n0\r\n\r\n' : `"value":"${value}"`
-    const sights = this.#watchers.map((watcher) => watcher.until(end))
+    const put = putRequest(value)
+    const heard = hear([...this.#watchers, this.#putter], (watcher) =>
+      watcher === this.#putter ? '\n' : end,
+    )
+    collectGarbage()
     const sentMs = performance.now()
-    const answer = this.#putter.until('\n')
-    this.#putter.send(putRequest(value))
-    const all = await within(Promise.all(sights), () => this.#missing())
-    await answer
-    return all.map((sight) => this.#check(sight, value) - sentMs)
+    this.#putter.send(put)
+    await within(heard, () => this.#missing())
+    return this.#watchers.map((watcher) => {
+      if (!watcher.text.includes(`"value":"${value}"`))
+        throw new Error(`${this.#server.name}: a watcher heard of another write: ${watcher.text}`)
+      return watcher.firstMs - sentMs
+    })
   }
 
   /** Ends all connections. */
@@ -67,12 +80,14 @@ export class Watchers {
 
   /** Opens the long polls; the headers arrive when the server has the watcher. */
   async #startPolls(): Promise<void> {
-    const request = `GET /v2/keys${watchedKey}?wait=true HTTP/1.1\r\nHost: bench\r\n\r\n`
-    const heads = this.#watchers.map((watcher) => watcher.until('\r\n\r\n'))
-    for (const watcher of this.#watchers) watcher.send(Buffer.from(request))
-    const all = await within(Promise.all(heads), () => this.#missing())
-    for (const head of all)
-      if (!head.text.startsWith('HTTP/1.1 200')) throw new Error(`watch refused: ${head.text}`)
+    const request = Buffer.from(
+      `GET /v2/keys${watchedKey}?wait=true HTTP/1.1\r\nHost: bench\r\n\r\n`,
+    )
+    const heads = hear(this.#watchers, () => '\r\n\r\n')
+    for (const watcher of this.#watchers) watcher.send(request)
+    await within(heads, () => this.#missing())
+    for (const { text } of this.#watchers)
+      if (!text.startsWith('HTTP/1.1 200')) throw new Error(`watch refused: ${text}`)
   }
 
   async #startWebSockets(): Promise<void> {
@@ -87,19 +102,14 @@ export class Watchers {
     ]
     const order = maskedFrame(JSON.stringify({ op: 'watch', id: 1, key: watchedKey }))
     for (const watcher of this.#watchers) {
-      const head = watcher.until('\r\n\r\n')
+      const head = hear([watcher], () => '\r\n\r\n')
       watcher.send(Buffer.from(`${upgrade.join('\r\n')}\r\n\r\n`))
-      if (!(await head).text.startsWith('HTTP/1.1 101')) throw new Error((await head).text)
-      const started = watcher.until('"started"')
+      await within(head, () => 'no answer to an upgrade to WebSocket')
+      if (!watcher.text.startsWith('HTTP/1.1 101')) throw new Error(watcher.text)
+      const started = hear([watcher], () => '"started"')
       watcher.send(order)
       await within(started, () => 'no answer to a watch over WebSocket')
     }
-  }
-
-  #check(sight: Sight, value: string): number {
-    if (!sight.text.includes(`"value":"${value}"`))
-      throw new Error(`${this.#server.name}: a watcher heard of another write: ${sight.text}`)
-    return sight.ms
   }
 
   #missing(): string {
@@ -137,14 +147,30 @@ async function within<T>(wait: Promise<T>, why: () => string): Promise<T> {
   }
 }
 
+/** Resolves once each of the watchers has heard its text; from this call on. */
+async function hear(
+  watchers: readonly Watcher[],
+  textOf: (watcher: Watcher) => string,
+): Promise<void> {
+  let missing = watchers.length
+  await new Promise<void>((resolve, reject) => {
+    const done = (error?: Error): void => {
+      missing -= 1
+      if (error !== undefined) reject(error)
+      else if (missing === 0) resolve()
+    }
+    for (const watcher of watchers) watcher.expect(textOf(watcher), done)
+  })
+}
+
 /** A socket that waits for one piece of text at a time and notes when its first bytes came. */
 class Watcher {
   readonly #socket: Socket
-  #text = ''
+  readonly #heard = Buffer.alloc(heardBytes)
+  #length = 0
   #firstMs = 0
   #end = ''
-  #resolve: ((sight: Sight) => void) | undefined
-  #reject: ((error: Error) => void) | undefined
+  #done: ((error?: Error) => void) | undefined
 
   private constructor(port: number) {
     this.#socket = connect({
@@ -152,15 +178,15 @@ class Watcher {
       port,
       noDelay: true,
       onread: {
-        buffer: Buffer.allocUnsafe(readBytes),
+        buffer: Buffer.allocUnsafe(heardBytes),
         callback: (bytes, buffer) => {
-          this.#read(Buffer.from(buffer.buffer, buffer.byteOffset, bytes))
+          this.#read(bytes, buffer)
           return true
         },
       },
     })
-    this.#socket.on('error', (error) => this.#reject?.(error))
-    this.#socket.on('close', () => this.#reject?.(new Error('the server closed a connection')))
+    this.#socket.on('error', (error) => this.#done?.(error))
+    this.#socket.on('close', () => this.#done?.(new Error('the server closed a connection')))
   }
 
   static async open(port: number): Promise<Watcher> {
@@ -170,17 +196,24 @@ class Watcher {
   }
 
   get isWaiting(): boolean {
-    return this.#resolve !== undefined
+    return this.#done !== undefined
   }
 
-  /** Resolves once what came since this call holds `end`; the time is that of the first bytes. */
-  until(end: string): Promise<Sight> {
-    this.#text = ''
+  /** When the first bytes of what was expected last came, on `performance`'s clock. */
+  get firstMs(): number {
+    return this.#firstMs
+  }
+
+  /** What was heard since `expect`. */
+  get text(): string {
+    return this.#heard.toString('latin1', 0, this.#length)
+  }
+
+  /** Calls `done` once what comes from now on holds `end`. */
+  expect(end: string, done: (error?: Error) => void): void {
+    this.#length = 0
     this.#end = end
-    return new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
+    this.#done = done
   }
 
   send(bytes: Buffer): void {
@@ -188,17 +221,20 @@ class Watcher {
   }
 
   close(): void {
-    this.#reject = undefined
+    this.#done = undefined
     this.#socket.destroy()
   }
 
-  #read(bytes: Buffer): void {
-    if (this.#resolve === undefined) return
-    if (this.#text === '') this.#firstMs = performance.now()
-    this.#text += bytes.toString('latin1')
-    if (!this.#text.includes(this.#end)) return
-    const resolve = this.#resolve
-    this.#resolve = undefined
-    resolve({ ms: this.#firstMs, text: this.#text })
+  #read(bytes: number, buffer: Uint8Array): void {
+    if (this.#done === undefined) return
+    if (this.#length === 0) this.#firstMs = performance.now()
+    if (this.#length + bytes > heardBytes) throw new Error('a watcher heard more than fits')
+    this.#heard.set(buffer.subarray(0, bytes), this.#length)
+    this.#length += bytes
+    const at = this.#heard.indexOf(this.#end, 0, 'latin1')
+    if (at === -1 || at + this.#end.length > this.#length) return
+    const done = this.#done
+    this.#done = undefined
+    done()
   }
 }
