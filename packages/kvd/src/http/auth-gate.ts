@@ -78,7 +78,7 @@ export class AuthGate implements Gate {
     return () => this.#guards.delete(guard)
   }
 
-  #provenBy(request: RawRequest): string | undefined {
+  #provenBy(request: GuardedWatch['request']): string | undefined {
     if (!this.#rules.isEnabled || isAnonymous(request)) return undefined
     const credentials = parseBasic(request.authorization ?? '')
     const stored = credentials && this.#rules.user(credentials.name)?.password
@@ -111,7 +111,7 @@ export class AuthGate implements Gate {
   }
 }
 
-function isAnonymous(request: RawRequest): boolean {
+function isAnonymous(request: Pick<RawRequest, 'authorization'>): boolean {
   return request.authorization === undefined || request.authorization === ''
 }
 

@@ -18,8 +18,8 @@ export interface Gate {
 
 /** A running watch that ends when it may no longer read. */
 export interface GuardedWatch {
-  /** What it was opened with. */
-  readonly request: RawRequest
+  /** The credentials that it was opened with. */
+  readonly request: Pick<RawRequest, 'authorization'>
   readonly path: string
   readonly recursive: boolean
   end(): void

@@ -210,15 +210,17 @@ export class LeanConnection implements Responder {
     const connection = this.#keepsAlive ? '' : 'Connection: close\r\n'
     this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}Transfer-Encoding: chunked\r\n\r\n`
     this.flush()
-    const stream = new LeanStream(this.#socket, () => {
-      this.#stream = undefined
-      this.#answered()
-    })
+    const stream = new LeanStream(this.#socket, this.#onStreamEnd)
     this.#stream = stream
     // A check of credentials may have taken longer than the client waited.
     if (this.#socket.destroyed) stream.closed()
     else if (this.#isEnded) this.#socket.destroy()
     return stream
+  }
+
+  readonly #onStreamEnd = (): void => {
+    this.#stream = undefined
+    this.#answered()
   }
 
   #answered(): void {
@@ -282,6 +284,28 @@ function statusLine(status: number): string {
   return line
 }
 
+const END = Buffer.from('0\r\n\r\n')
+
+interface Encoded {
+  readonly text: string
+  readonly chunk: Buffer
+  /** The chunk and the end of the body. */
+  readonly lastChunk: Buffer
+}
+
+let encoded: Encoded | undefined
+
+/** A text as a chunk. Many bodies get the same text one after the other: it is encoded once. */
+function encode(text: string): Encoded {
+  if (encoded?.text !== text) {
+    const size = Buffer.byteLength(text).toString(16)
+    const lastChunk = Buffer.from(`${size}\r\n${text}\r\n0\r\n\r\n`)
+    const chunk = lastChunk.subarray(0, lastChunk.length - END.length)
+    encoded = { text, chunk, lastChunk }
+  }
+  return encoded
+}
+
 /** A chunked body on a lean connection. */
 class LeanStream implements BodyStream {
   readonly #socket: Socket
@@ -296,14 +320,13 @@ class LeanStream implements BodyStream {
 
   write(text: string): number {
     if (!this.#isOpen || !this.#socket.writable) return 0
-    this.#socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`)
+    this.#socket.write(encode(text).chunk)
     return this.#socket.writableLength
   }
 
   end(text = ''): void {
     if (!this.#isOpen) return
-    const chunk = text === '' ? '' : `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`
-    if (this.#socket.writable) this.#socket.write(`${chunk}0\r\n\r\n`)
+    if (this.#socket.writable) this.#socket.write(text === '' ? END : encode(text).lastChunk)
     this.closed()
     this.#ended()
   }

@@ -1,7 +1,7 @@
 import type { Refusal } from '../store/errors.ts'
 import type { StoreEvent } from '../store/event.ts'
 import type { Watcher } from '../store/watcher-hub.ts'
-import type { HttpContext } from './context.ts'
+import type { GuardedWatch, HttpContext } from './context.ts'
 import type { BodyStream, RawRequest } from './message.ts'
 
 export interface WatchRequest {
@@ -40,31 +40,62 @@ export function openWatch(
 }
 
 function follow(context: HttpContext, wanted: WatchRequest, body: BodyStream): void {
-  const { store, watchBytesMax } = context
-  const watcher: Watcher = {
-    key: wanted.key,
-    recursive: wanted.recursive,
-    since: wanted.waitIndex === 0 ? store.index + 1 : wanted.waitIndex,
-    mode: wanted.stream ? 'stream' : 'once',
-    deliver: (event) => {
-      if (!wanted.stream) {
-        body.end(lineOf(event))
-        return
-      }
-      if (body.write(lineOf(event)) <= watchBytesMax) return
-      store.watchers.remove(watcher)
-      body.end()
-    },
-  }
-  store.watchers.add(watcher)
-  const { request, path, recursive } = wanted
-  const unguard = context.guardWatch({ request, path, recursive, end: () => body.end() })
+  const poll = new LongPoll(context, wanted, body)
+  context.store.watchers.add(poll)
+  const unguard = context.guardWatch(poll)
   body.onClose(() => {
-    store.watchers.remove(watcher)
+    context.store.watchers.remove(poll)
     unguard()
   })
 }
 
+const ANONYMOUS = { authorization: undefined }
+
+/** Thousands of them wait at a time, so each keeps no more than it needs, and not its request. */
+class LongPoll implements Watcher, GuardedWatch {
+  readonly key: string
+  readonly path: string
+  readonly recursive: boolean
+  readonly since: number
+  readonly mode: 'stream' | 'once'
+  readonly request: GuardedWatch['request']
+  readonly #context: HttpContext
+  readonly #body: BodyStream
+
+  constructor(context: HttpContext, wanted: WatchRequest, body: BodyStream) {
+    const { authorization } = wanted.request
+    this.key = wanted.key
+    this.path = wanted.path
+    this.recursive = wanted.recursive
+    this.since = wanted.waitIndex === 0 ? context.store.index + 1 : wanted.waitIndex
+    this.mode = wanted.stream ? 'stream' : 'once'
+    this.request = authorization === undefined ? ANONYMOUS : { authorization }
+    this.#context = context
+    this.#body = body
+  }
+
+  deliver(event: StoreEvent): void {
+    if (this.mode === 'once') {
+      this.#body.end(lineOf(event))
+      return
+    }
+    if (this.#body.write(lineOf(event)) <= this.#context.watchBytesMax) return
+    this.#context.store.watchers.remove(this)
+    this.end()
+  }
+
+  end(): void {
+    this.#body.end()
+  }
+}
+
+const last: { event: StoreEvent | undefined; line: string } = { event: undefined, line: '' }
+
+/** One text for all who hear of an event, so that it is encoded once. */
 function lineOf(event: StoreEvent): string {
-  return `${event.json}\n`
+  if (last.event !== event) {
+    last.event = event
+    last.line = `${event.json}\n`
+  }
+  return last.line
 }
