@@ -30,6 +30,9 @@ import { Store } from './store/store.ts'
 /** Nodes that expire within this time of each other go in one log entry. */
 const EXPIRY_GRAIN_MS = 100
 const DRAIN_MS = 5_000
+/** So many images' rows wait before they are merged into one table: most keys have changed more than once by then. */
+const MERGE_IMAGES = 3
+const MERGE_ROWS_MAX = 32_000
 /** Unread bytes after which a watch is given up; the original gives up after 100 events. */
 const WATCH_BYTES_MAX = 4 * 1024 * 1024
 
@@ -60,7 +63,11 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const failed = new Promise<DiskError>((resolve) => {
     fail = resolve
   })
-  const disk = await openDisk({ directory: config.storageDir, source: 'image' })
+  const disk = await openDisk({
+    directory: config.storageDir,
+    source: 'image',
+    mergeRows: Math.min(MERGE_ROWS_MAX, MERGE_IMAGES * config.snapshotCount),
+  })
   const file = `${config.storageDir}/kvd.db`
   const store = new Store({ historySize: config.eventHistory })
   const replica = new Replica({

@@ -8,8 +8,6 @@ import { mergeRuns, RowWriter, sortRows, unpackRows, type DiskNode, type DiskRow
 
 /** Rows travel to the main thread in packs of this size. */
 const PACK_BYTES = 256 * 1024
-/** Rows in packs from which on they are merged into table `node`: more of them share a page then. */
-export const MERGE_ROWS = 32_000
 
 /** What the tables hold for a start, besides rows and events. */
 export interface ImageState {
@@ -93,6 +91,7 @@ export class ImageTables {
   #next: Progress = this.#durable
   #merge: Merge | undefined
 
+  /** @param mergeRows rows that wait in packs before they are merged into table `node` */
   constructor(db: Database, file: string, mergeRows: number) {
     this.#db = db
     this.#file = file

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
 import { frames } from '../store/command.ts'
 import { DamageError } from './damage-error.ts'
-import { ImageTables, MERGE_ROWS, NO_IMAGE } from './image-tables.ts'
+import { ImageTables, NO_IMAGE } from './image-tables.ts'
 import type { Batch, DiskOptions, FromDisk, HardState, Loaded } from './messages.ts'
 import { entryChecksum, textChecksum } from './records.ts'
 import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
@@ -45,7 +45,7 @@ export class LogDatabase {
   readonly #images: ImageTables
   #lastIndex = 0
 
-  constructor(db: Database, file: string, mergeRows = MERGE_ROWS) {
+  constructor(db: Database, file: string, mergeRows = Infinity) {
     this.#db = db
     this.#file = file
     preparePragmas(db)

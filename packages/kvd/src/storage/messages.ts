@@ -6,7 +6,7 @@ export interface DiskOptions {
   readonly directory: string
   /** `log` leaves the materialised store aside and hands out every entry from the first on. */
   readonly source: 'image' | 'log'
-  /** Rows that wait in packs before they are merged into the table; 32,000 when not given. */
+  /** Rows that wait in packs before they are merged into the table; without it they are never merged. */
   readonly mergeRows?: number
 }
 
