@@ -178,6 +178,29 @@ t.test('who refuses us, hangs up or is not there is told in one error', async (t
   second.close()
 })
 
+t.test('a connection that fails while it is made is closed', async (tt) => {
+  const refusals: readonly (readonly [string, (address: string) => Promise<unknown>])[] = [
+    ['Subscribe', (address) => createSystemdManager({ unitsDirectory: tt.testdirName, address })],
+    [
+      'Ping',
+      (address) =>
+        connectBus({
+          address,
+          isBus: false,
+          onSignal: () => tt.fail('nobody listens'),
+          onClose: () => tt.fail('it never was a connection'),
+        }),
+    ],
+  ]
+  for (const [refused, connect] of refusals) {
+    const no = { error: 'org.freedesktop.DBus.Error.ServiceUnknown', text: 'systemd is not there' }
+    const bus = await fakeBus(({ member }): Answer => (member === refused ? no : {}))
+    tt.teardown(() => bus.close())
+    await tt.rejects(connect(bus.address), { code: 'DISCONNECTED' }, refused)
+    await bus.untilDeserted()
+  }
+})
+
 t.test('addresses', (tt) => {
   tt.equal(socketPath('unix:path=/run/dbus/system_bus_socket'), '/run/dbus/system_bus_socket')
   tt.equal(socketPath('unix:abstract=/x%20y,guid=1'), '\0/x y')

@@ -90,8 +90,9 @@ export class Bus {
   async #open(): Promise<Connection> {
     let cause: unknown
     for (const { address, isBus } of this.#options.addresses) {
+      let connection: Connection | undefined
       try {
-        const connection = await connectBus({
+        connection = await connectBus({
           address,
           isBus,
           onSignal: (signal) => this.#take(signal),
@@ -100,6 +101,8 @@ export class Bus {
         await this.#subscribe(connection, isBus)
         return this.#adopt(connection)
       } catch (error) {
+        // A bus without systemd is met at each attempt: what it leaves open would pile up and tell signals twice.
+        connection?.close()
         cause = error
       }
     }

@@ -66,8 +66,7 @@ export async function connectBus(options: ConnectionOptions): Promise<Connection
     try {
       const socket = await openSocket(socketPath(address))
       const connection = new Connection(socket, await handshake(socket), options)
-      await (options.isBus ? connection.hello() : connection.wake())
-      return connection
+      return await greeted(connection, options.isBus)
     } catch (error) {
       cause = error
     }
@@ -75,6 +74,17 @@ export async function connectBus(options: ConnectionOptions): Promise<Connection
   throw new UnitManagerError('DISCONNECTED', `Failed to connect to bus at ${options.address}`, {
     cause,
   })
+}
+
+/** A connection whose greeting fails is of no use to anybody, so it does not stay open. */
+async function greeted(connection: Connection, isBus: boolean): Promise<Connection> {
+  try {
+    await (isBus ? connection.hello() : connection.wake())
+    return connection
+  } catch (error) {
+    connection.close()
+    throw error
+  }
 }
 
 /** The path of a unix address; `%xx` is unescaped (D-Bus specification, "Server Addresses"). */

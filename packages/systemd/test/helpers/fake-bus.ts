@@ -20,6 +20,7 @@ export class FakeBus {
   readonly #directory: string
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  readonly #deserted: (() => void)[] = []
   readonly #answer: (call: Message) => Answer | Promise<Answer>
   #serial = 0
 
@@ -41,6 +42,11 @@ export class FakeBus {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** Resolves when all who had connected have closed their side. */
+  async untilDeserted(): Promise<void> {
+    if (this.#sockets.size > 0) await new Promise<void>((resolve) => this.#deserted.push(resolve))
+  }
+
   sendAll(bytes: Buffer): void {
     for (const socket of this.#sockets) socket.write(bytes)
   }
@@ -58,7 +64,10 @@ export class FakeBus {
 
   #serve(socket: Socket): void {
     this.#sockets.add(socket)
-    socket.on('close', () => this.#sockets.delete(socket))
+    socket.on('close', () => {
+      this.#sockets.delete(socket)
+      if (this.#sockets.size === 0) for (const resolve of this.#deserted.splice(0)) resolve()
+    })
     socket.on('error', () => this.#sockets.delete(socket))
     const splitter = new MessageSplitter()
     let text: Buffer | undefined = Buffer.alloc(0)
