@@ -132,6 +132,30 @@ t.test(
   },
 )
 
+t.test('what a command left in the background is still read', { skip }, async (tt) => {
+  const loop = `/bin/sh -c "(i=0; while true; do i=$$((i+1)); echo tick $$i; sleep 0.02; done) &"`
+  const table: readonly (readonly [string, string, string])[] = [
+    ['main.service', `Type=oneshot\nRemainAfterExit=yes\nExecStart=${loop}`, 'exited'],
+    ['control.service', `ExecStart=/bin/sleep 1000\nExecStartPost=${loop}`, 'running'],
+    ['left.service', `Type=oneshot\nKillMode=process\nExecStart=${loop}`, 'dead'],
+  ]
+  const where = await directories(tt)
+  const first = await createEmbeddedManager({ ...where, machineID: 'm' })
+  for (const [name, text, sub] of table) {
+    await first.load(name, `[Service]\n${text}\n`)
+    await first.start(name)
+    await untilLine(first, name, 'tick 1')
+    await untilSub(first, name, sub)
+  }
+  await first.close()
+  const manager = await takeOver(tt, where)
+  for (const [name, , sub] of table) {
+    tt.equal((await manager.states([name])).get(name)?.subState, sub)
+    const ticks = (await lines(manager, name)).filter((line) => line.startsWith('tick')).length
+    await untilLine(manager, name, `tick ${ticks + 5}`)
+  }
+})
+
 t.test('an adopted service can be stopped', { skip }, async (tt) => {
   const where = await started(tt, { 'tick.service': TICKING }, ['tick.service running'])
   await kill(where.child)

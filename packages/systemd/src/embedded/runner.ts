@@ -105,7 +105,9 @@ export class Runner {
   /** Goes on with a unit that a manager left behind: what still runs is watched, what ended unseen is made up for. */
   resume(): void {
     for (const role of ['main', 'control'] as const) {
-      const process = alive(this.state, role)
+      // Also of a process that has ended: what it started in the background may live and write, and stops when nobody
+      // reads.
+      const process = newest(this.state, role)
       if (process === undefined) continue
       const command = this.service.commands[process.phase][process.index]
       this.#output.open(role, { pid: process.pid, identifier: this.#identifierOf(command) })
