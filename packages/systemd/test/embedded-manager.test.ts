@@ -143,6 +143,23 @@ t.test('a daemon that left its session belongs to the unit still', { skip }, asy
   tt.notOk(isAlive(daemon))
 })
 
+t.test('a job of its own group belongs to the unit still', { skip }, async (tt) => {
+  const { manager } = await embedded(tt)
+  const name = 'jobs.service'
+  // timeout(1) makes a group, as a shell does for its jobs, and env -i takes the invocation ID away.
+  await manager.load(
+    name,
+    `[Service]
+ExecStart=/bin/sh -c 'env -i timeout 1000 sleep 1000 & until [ $$! = "$$(cut -d" " -f5 /proc/$$!/stat)" ]; do :; done; echo $$!; exit 3'
+`,
+  )
+  await manager.start(name)
+  await untilSub(manager, name, 'failed')
+  const job = Number((await lines(manager, name)).find((line) => /^\d+$/.test(line)))
+  tt.ok(job > 1)
+  tt.notOk(isAlive(job))
+})
+
 t.test('KillMode=process leaves children alone, killOnClose does not', { skip }, async (tt) => {
   const { manager } = await embedded(tt)
   const name = 'left.service'

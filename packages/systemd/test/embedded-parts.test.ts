@@ -10,7 +10,7 @@ import { followJournal } from '../src/embedded/journal-follow.ts'
 import { journalFormatter } from '../src/embedded/journal-format.ts'
 import { lockDirectory } from '../src/embedded/lock.ts'
 import { LineSplitter, makeFifo, OutputPipe, parseOutput } from '../src/embedded/output.ts'
-import { commandLine, hasGroup, readProcess, signalProcess } from '../src/embedded/processes.ts'
+import { commandLine, hasSession, readProcess, signalProcess } from '../src/embedded/processes.ts'
 import { RateLimit } from '../src/embedded/rate-limit.ts'
 import { renderStatus, renderUnknown } from '../src/embedded/status.ts'
 import { INITIAL_STATE, type MachineState } from '../src/service/machine-state.ts'
@@ -320,7 +320,8 @@ t.test('processes', { skip: process.platform !== 'linux' }, (tt) => {
   tt.same(commandLine({ pid: 0, comm: 'kthreadd', session: 0, startTicks: 0 }), ['[kthreadd]'])
   tt.equal(readProcess(2 ** 22 + 1), undefined)
   tt.equal(signalProcess(2 ** 22 + 1, 0), false)
-  tt.equal(hasGroup(2 ** 22 + 1), false)
+  tt.equal(hasSession(2 ** 22 + 1), false)
+  tt.equal(hasSession(own?.session ?? 0), true)
   tt.throws(() => signalProcess(process.pid, 1000))
   tt.end()
 })

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { ProcessInfo } from './processes.ts'
-import { findProcesses, hasGroup, readProcess, ticksSinceBoot } from './processes.ts'
+import { findProcesses, hasSession, readProcess, ticksSinceBoot } from './processes.ts'
 
 /** The plain form of a table, for a successor. */
 export interface StoredTable {
@@ -45,10 +45,10 @@ export class ProcessTable {
     if (info !== undefined) this.#startTicks.set(pid, info.startTicks)
   }
 
-  /** Such a process ended. Its number may be used again once nobody is left in its group. */
+  /** Such a process ended. Its number may be used again once nobody is left in its session. */
   ended(pid: number): void {
     this.#startTicks.delete(pid)
-    if (!hasGroup(pid)) this.#sessions.delete(pid)
+    if (!hasSession(pid)) this.#sessions.delete(pid)
   }
 
   /** True while that very process runs, not another one with its number. */

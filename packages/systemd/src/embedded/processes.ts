@@ -93,11 +93,13 @@ export function signalProcess(pid: number, signal: number): boolean {
   }
 }
 
-/** True when any process is left in the group that `leader` opened. */
-export function hasGroup(leader: number): boolean {
-  try {
-    return process.kill(-leader, 0)
-  } catch (error) {
-    return errorCode(error) === 'EPERM'
-  }
+/**
+ * True when any process is left in the session that `leader` opened. Its groups do not tell: a shell with job control
+ * gives each of its jobs one of its own.
+ */
+export function hasSession(leader: number): boolean {
+  return readdirSync('/proc').some((entry) => {
+    const pid = Number(entry)
+    return Number.isInteger(pid) && readProcess(pid)?.session === leader
+  })
 }
