@@ -1,4 +1,6 @@
 /** The parts of the embedded manager that can be tried one by one. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,6 +12,7 @@ import { followJournal } from '../src/embedded/journal-follow.ts'
 import { journalFormatter } from '../src/embedded/journal-format.ts'
 import { lockDirectory } from '../src/embedded/lock.ts'
 import { LineSplitter, makeFifo, OutputPipe, parseOutput } from '../src/embedded/output.ts'
+import { ProcessTable } from '../src/embedded/process-table.ts'
 import { commandLine, hasSession, readProcess, signalProcess } from '../src/embedded/processes.ts'
 import { RateLimit } from '../src/embedded/rate-limit.ts'
 import { renderStatus, renderUnknown } from '../src/embedded/status.ts'
@@ -325,6 +328,27 @@ t.test('processes', { skip: process.platform !== 'linux' }, (tt) => {
   tt.throws(() => signalProcess(process.pid, 1000))
   tt.end()
 })
+
+t.test(
+  'a session whose number went to another process is not the unit’s',
+  { skip: process.platform !== 'linux' },
+  async (tt) => {
+    const stranger = spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' })
+    tt.teardown(() => stranger.kill())
+    await once(stranger, 'spawn')
+    const pid = stranger.pid ?? 0
+    const ticks = readProcess(pid)?.startTicks ?? 0
+    const table = (startTicks: readonly (readonly [number, number])[]): ProcessTable =>
+      new ProcessTable({ invocationID: 'x', sinceTicks: 0, sessions: [pid], startTicks })
+    const members = (startTicks: readonly (readonly [number, number])[]): number[] =>
+      table(startTicks)
+        .members()
+        .map((info) => info.pid)
+    tt.same(members([[pid, ticks]]), [pid], 'its own')
+    tt.same(members([[pid, ticks - 1]]), [], 'begun at another time')
+    tt.same(members([]), [], 'its own has ended')
+  },
+)
 
 t.test('the lock of a process that is gone counts for nothing', (tt) => {
   const directory = tt.testdir({ 'manager.lock': '4194305 1' })

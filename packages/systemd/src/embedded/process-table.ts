@@ -60,11 +60,20 @@ export class ProcessTable {
   /** All live processes of the activation. */
   members(): ProcessInfo[] {
     if (this.#invocationID === '') return []
+    this.#forgetReused()
     return findProcesses({
       invocationID: this.#invocationID,
       sessions: this.#sessions,
       sinceTicks: this.#sinceTicks,
     })
+  }
+
+  /** Sessions whose number a process of somebody else's has by now: that session is not the unit's. */
+  #forgetReused(): void {
+    for (const session of this.#sessions) {
+      if (readProcess(session) !== undefined && !this.isRunning(session))
+        this.#sessions.delete(session)
+    }
   }
 
   store(): StoredTable {
