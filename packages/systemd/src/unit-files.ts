@@ -5,25 +5,33 @@ import { UnitManagerError } from './manager.ts'
 /** The types of unit that fleet keeps in its units directory (fleet 1.0 `unit.RecognizedUnitType`). */
 const RECOGNIZED = /\.(?:service|socket|timer|path|device|mount|automount)$/
 
+const NAME = /^[A-Za-z0-9:_.\\@-]+$/
+
 function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
 
 /** The path of a unit; refuses a name that would leave the directory. */
 export function unitPath(directory: string, name: string): string {
-  if (!/^[A-Za-z0-9:_.\\@-]+$/.test(name) || !name.includes('.')) {
+  if (!NAME.test(name) || !name.includes('.')) {
     throw new UnitManagerError('INVALID_NAME', `Invalid unit name ${JSON.stringify(name)}.`)
   }
   return join(directory, name)
 }
 
-/** Names of the units in the directory, sorted. A directory that is not there has none. */
+/**
+ * Names of the units in the directory, sorted. A directory that is not there has none. What somebody else put there and
+ * no unit can be called, or is no file, is left out: one such entry must not keep its reader from all the others.
+ */
 export async function listUnits(directory: string): Promise<string[]> {
-  const names = await readdir(directory).catch((error: unknown) => {
+  const entries = await readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
     if (hasCode(error, 'ENOENT')) return []
     throw error
   })
-  return names.filter((name) => RECOGNIZED.test(name)).toSorted()
+  return entries
+    .filter((entry) => !entry.isDirectory() && RECOGNIZED.test(entry.name) && NAME.test(entry.name))
+    .map((entry) => entry.name)
+    .toSorted()
 }
 
 export async function readUnit(directory: string, name: string): Promise<string | undefined> {

@@ -304,6 +304,15 @@ t.test(
   },
 )
 
+t.test('entries that are no units do not keep a manager from the others', { skip }, async (tt) => {
+  const where = await directories(tt)
+  await mkdir(join(where.unitsDirectory, 'directory.service'), { recursive: true })
+  writeFileSync(join(where.unitsDirectory, 'copy of a.service'), '')
+  writeFileSync(join(where.unitsDirectory, 'a.service'), '[Service]\nExecStart=/bin/sleep 1000\n')
+  const manager = await takeOver(tt, where)
+  tt.same(await manager.list(), ['a.service'])
+})
+
 t.test('records of another boot, and those that cannot be read, are void', { skip }, async (tt) => {
   const where = await directories(tt)
   await mkdir(where.unitsDirectory)

@@ -288,6 +288,9 @@ t.test('unit files are whole or not there, and only units are listed', async (tt
   tt.same(await listUnits(directory), ['a.timer', 'b@1.service'])
   tt.equal(await readUnit(directory, 'no.service'), undefined)
   await mkdir(join(directory, 'd.service'))
+  for (const name of ['a b.service', 'ü.service', 'a+b.service'])
+    await writeFile(join(directory, name), '')
+  tt.same(await listUnits(directory), ['a.timer', 'b@1.service'], 'what cannot be a unit is none')
   await tt.rejects(writeUnit(directory, 'd.service', 'x'), { code: 'EISDIR' })
   await tt.rejects(readUnit(directory, 'd.service'), { code: 'EISDIR' })
   for (const name of ['', 'a', '../a.service', 'a/b.service', 'a b.service']) {
