@@ -227,6 +227,14 @@ t.test('a unit may be unloaded while it goes down, and come again', { skip }, as
   tt.equal((await manager.states([name])).get(name)?.loadState, 'not-found')
 })
 
+t.test('several who start a unit at once start it once', { skip }, async (tt) => {
+  const { manager } = await embedded(tt)
+  const name = 'a.service'
+  await manager.load(name, '[Service]\nExecStart=/bin/sleep 1000\n')
+  await Promise.all([manager.start(name), manager.start(name), manager.start(name)])
+  tt.same(await lines(manager, name), [`Started ${name}.`])
+})
+
 t.test('changes are told once a turn', { skip }, async (tt) => {
   const { manager } = await embedded(tt)
   const told: string[] = []

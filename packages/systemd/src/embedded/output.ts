@@ -139,13 +139,22 @@ export class UnitOutput {
   readonly #onLine: (line: Buffer, source: OutputSource) => void
   readonly #pipes = new Map<Role, OutputPipe>()
   readonly #sources = new Map<Role, OutputSource>()
+  #preparing: Promise<void> | undefined
 
   constructor(path: string, onLine: (line: Buffer, source: OutputSource) => void) {
     this.#path = path
     this.#onLine = onLine
   }
 
+  /** Makes the pipes. Who asks while they are made waits for the same ones. */
   async prepare(): Promise<void> {
+    this.#preparing ??= this.#make().finally(() => {
+      this.#preparing = undefined
+    })
+    await this.#preparing
+  }
+
+  async #make(): Promise<void> {
     await makeFifo(this.#pathOf('main'))
     await makeFifo(this.#pathOf('control'))
   }
