@@ -1,5 +1,5 @@
 /** The embedded manager with real processes and, where time matters, a clock that the test moves. */
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { createEmbeddedManager } from '../src/embedded/manager.ts'
@@ -233,6 +233,17 @@ t.test('several who start a unit at once start it once', { skip }, async (tt) =>
   await manager.load(name, '[Service]\nExecStart=/bin/sleep 1000\n')
   await Promise.all([manager.start(name), manager.start(name), manager.start(name)])
   tt.same(await lines(manager, name), [`Started ${name}.`])
+})
+
+t.test('nothing but the journal is left of a unit that was unloaded', { skip }, async (tt) => {
+  const { manager, stateDirectory } = await embedded(tt)
+  const name = 'a.service'
+  await manager.load(name, '[Service]\nType=oneshot\nExecStart=/bin/true\n')
+  await manager.start(name)
+  await untilSub(manager, name, 'dead')
+  await manager.unload(name)
+  const left = ['output', 'units', 'journal'].map((part) => readdirSync(join(stateDirectory, part)))
+  tt.same(left, [[], [], ['a.service.log']])
 })
 
 t.test('changes are told once a turn', { skip }, async (tt) => {

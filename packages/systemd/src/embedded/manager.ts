@@ -75,8 +75,8 @@ class EmbeddedManager implements UnitManager {
   readonly #leaving = new Set<string>()
   readonly #listeners = new Set<(name: string) => void>()
   readonly #changed = new Set<string>()
-  /** Units that are being forgotten; close() waits for them. */
-  readonly #drops = new Set<Promise<void>>()
+  /** Units that are being forgotten. Who wants one of them again, and close(), waits until it is done. */
+  readonly #drops = new Map<string, Promise<void>>()
   readonly #specifiers: SpecifierContext
   readonly #context: RunnerContext
   #isClosed = false
@@ -137,6 +137,8 @@ class EmbeddedManager implements UnitManager {
       )
     }
     await writeUnit(this.#options.unitsDirectory, name, text)
+    // Its predecessor's pipes have the same names.
+    await this.#drops.get(name)
     this.#leaving.delete(name)
     const runner = this.#runners.get(name)
     if (runner === undefined) {
@@ -149,10 +151,11 @@ class EmbeddedManager implements UnitManager {
     this.#checkOpen()
     await removeUnit(this.#options.unitsDirectory, name)
     const runner = this.#runners.get(name)
-    if (runner === undefined) return
-    this.#leaving.add(name)
-    runner.request('reset-failed')
-    if (isDown(runner.state.sub)) await this.#drop(name)
+    if (runner !== undefined) {
+      this.#leaving.add(name)
+      runner.request('reset-failed')
+    }
+    await this.#drops.get(name)
   }
 
   async reload(): Promise<void> {
@@ -220,7 +223,7 @@ class EmbeddedManager implements UnitManager {
     this.#isClosed = true
     if (this.#options.killOnClose === true) await this.#stopAll()
     for (const runner of this.#runners.values()) runner.close()
-    await Promise.all(this.#drops)
+    await Promise.all(this.#drops.values())
     this.#unlock()
   }
 
@@ -295,8 +298,10 @@ class EmbeddedManager implements UnitManager {
   #note(name: string): void {
     const runner = this.#runners.get(name)
     if (this.#leaving.has(name) && runner !== undefined && isDown(runner.state.sub)) {
-      const drop = this.#drop(name).finally(() => this.#drops.delete(drop))
-      this.#drops.add(drop)
+      this.#runners.delete(name)
+      this.#leaving.delete(name)
+      const drop = runner.forget().finally(() => this.#drops.delete(name))
+      this.#drops.set(name, drop)
     }
     if (this.#changed.size === 0) setImmediate(() => this.#tell())
     this.#changed.add(name)
@@ -306,14 +311,6 @@ class EmbeddedManager implements UnitManager {
     const names = [...this.#changed]
     this.#changed.clear()
     for (const name of names) for (const listener of this.#listeners) listener(name)
-  }
-
-  async #drop(name: string): Promise<void> {
-    const runner = this.#runners.get(name)
-    if (runner === undefined) return
-    this.#runners.delete(name)
-    this.#leaving.delete(name)
-    await runner.forget()
   }
 
   async #stopAll(): Promise<void> {
