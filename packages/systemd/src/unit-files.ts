@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UnitManagerError } from './manager.ts'
@@ -46,8 +47,9 @@ export async function readUnit(directory: string, name: string): Promise<string 
 /** Writes a unit so that after a crash at any moment the directory has it whole, or as it was before. */
 export async function writeUnit(directory: string, name: string, text: string): Promise<void> {
   const path = unitPath(directory, name)
-  // Not a recognised type, so a temporary file that a crash leaves behind is never taken for a unit.
-  const temporary = join(directory, `.${name}.${process.pid}.tmp`)
+  // Not a recognised type, so a temporary file that a crash leaves behind is never taken for a unit. The unit's name is
+  // not in it: that may be as long as a file name can be, and may be written by two at once.
+  const temporary = join(directory, `.${randomUUID()}.tmp`)
   await mkdir(directory, { recursive: true })
   try {
     const file = await open(temporary, 'w', 0o644)

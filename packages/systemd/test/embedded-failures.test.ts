@@ -99,6 +99,12 @@ t.test('what cannot be started is told, not ignored', { skip }, async (tt) => {
     message: 'Unit a.timer has type timer: the embedded unit manager runs services only.',
   })
   await tt.rejects(manager.load('../a.service', ''), { code: 'INVALID_NAME' })
+  const longest = `${'a'.repeat(238)}.service`
+  await manager.load(longest, '[Service]\nExecStart=/bin/sleep 1000\n')
+  await manager.start(longest)
+  await untilSub(manager, longest, 'running')
+  await tt.rejects(manager.load(`a${longest}`, ''), { code: 'INVALID_NAME' })
+  tt.same(await manager.list(), [longest])
   await tt.rejects(manager.start('no.service'), {
     code: 'NO_SUCH_UNIT',
     message: 'Unit no.service not found.',

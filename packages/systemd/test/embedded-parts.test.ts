@@ -1,7 +1,7 @@
 /** The parts of the embedded manager that can be tried one by one. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -297,6 +297,23 @@ t.test('unit files are whole or not there, and only units are listed', async (tt
     await tt.rejects(readUnit(directory, name), { code: 'INVALID_NAME' }, name)
   }
   await tt.rejects(listUnits(join(directory, 'a.timer')), { code: 'ENOTDIR' })
+})
+
+t.test('a unit may have the longest name there is', async (tt) => {
+  const directory = tt.testdir()
+  const name = `${'a'.repeat(247)}.service`
+  await writeUnit(directory, name, 'text')
+  tt.equal(await readUnit(directory, name), 'text')
+  tt.same(await listUnits(directory), [name])
+})
+
+t.test('of several who write a unit at once one wins, whole', async (tt) => {
+  const directory = tt.testdir()
+  const texts = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(1_000_000))
+  await Promise.all(texts.map((text) => writeUnit(directory, 'a.service', text)))
+  const written = (await readUnit(directory, 'a.service')) ?? ''
+  tt.ok(texts.includes(written))
+  tt.same(readdirSync(directory), ['a.service'], 'nothing else stays')
 })
 
 t.test('accounts', (tt) => {

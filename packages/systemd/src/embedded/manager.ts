@@ -44,6 +44,8 @@ export interface EmbeddedManagerOptions {
 /** Journals of units that are gone are kept this long. */
 const ORPHAN_JOURNAL_MS = 24 * 60 * 60 * 1000
 const STATUS_LINES = 10
+/** A file name has at most 255 bytes, and the longest one that is made of a unit's ends in `.json.tmp`. */
+const NAME_BYTES_MAX = 246
 const GONE_POLL_MS = 20
 const GONE_WAIT_MS = 5000
 
@@ -135,6 +137,10 @@ class EmbeddedManager implements UnitManager {
         'UNSUPPORTED_UNIT',
         `Unit ${name} has type ${type}: the embedded unit manager runs services only.`,
       )
+    }
+    if (name.length > NAME_BYTES_MAX) {
+      const message = `Unit name of ${name.length} bytes is too long for the embedded unit manager.`
+      throw new UnitManagerError('INVALID_NAME', message)
     }
     await writeUnit(this.#options.unitsDirectory, name, text)
     // Its predecessor's pipes have the same names.
