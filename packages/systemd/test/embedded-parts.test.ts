@@ -1,7 +1,5 @@
 /** The parts of the embedded manager that can be tried one by one. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -10,16 +8,15 @@ import { systemClock } from '../src/embedded/clock.ts'
 import { Journal, type JournalEntry, RING_ENTRIES_MAX } from '../src/embedded/journal.ts'
 import { followJournal } from '../src/embedded/journal-follow.ts'
 import { journalFormatter } from '../src/embedded/journal-format.ts'
-import { lockDirectory } from '../src/embedded/lock.ts'
 import { LineSplitter, makeFifo, OutputPipe, parseOutput } from '../src/embedded/output.ts'
-import { ProcessTable } from '../src/embedded/process-table.ts'
-import { commandLine, hasSession, readProcess, signalProcess } from '../src/embedded/processes.ts'
 import { RateLimit } from '../src/embedded/rate-limit.ts'
 import { renderStatus, renderUnknown } from '../src/embedded/status.ts'
 import { INITIAL_STATE, type MachineState } from '../src/service/machine-state.ts'
 import { parseService } from '../src/service/service.ts'
 import { listUnits, readUnit, writeUnit } from '../src/unit-files.ts'
 import { CONTEXT } from './helpers/context.ts'
+
+const skip = process.platform === 'linux' ? false : 'needs Linux'
 
 const entry = (message: string, timeMs = 0): Omit<JournalEntry, 'seq'> => ({
   timeMs,
@@ -165,25 +162,21 @@ t.test('output is cut into lines as journald does', (tt) => {
   tt.end()
 })
 
-t.test(
-  'a pipe keeps what is written while nobody reads',
-  { skip: process.platform !== 'linux' },
-  async (tt) => {
-    const path = join(tt.testdir({ 'x.main': 'no pipe' }), 'x.main')
-    await makeFifo(path)
-    await makeFifo(path)
-    tt.equal(statSync(path).mode & 0o777, 0o600)
-    const first = new OutputPipe(path, () => tt.fail('nothing is read before drain'))
-    const writer = first.openWriter()
-    writeFileSync(writer, 'one\ntwo')
-    const seen: string[] = []
-    const second = new OutputPipe(path, (line) => seen.push(line.toString()))
-    second.drain()
-    tt.same(seen, ['one', 'two'])
-    second.close()
-    first.close()
-  },
-)
+t.test('a pipe keeps what is written while nobody reads', { skip }, async (tt) => {
+  const path = join(tt.testdir({ 'x.main': 'no pipe' }), 'x.main')
+  await makeFifo(path)
+  await makeFifo(path)
+  tt.equal(statSync(path).mode & 0o777, 0o600)
+  const first = new OutputPipe(path, () => tt.fail('nothing is read before drain'))
+  const writer = first.openWriter()
+  writeFileSync(writer, 'one\ntwo')
+  const seen: string[] = []
+  const second = new OutputPipe(path, (line) => seen.push(line.toString()))
+  second.drain()
+  tt.same(seen, ['one', 'two'])
+  second.close()
+  first.close()
+})
 
 t.test('a unit may log ten thousand lines in half a minute', (tt) => {
   const limit = new RateLimit()
@@ -333,52 +326,6 @@ t.test('accounts', (tt) => {
   tt.equal(findGroup('docker', join(passwd, 'group')), 233)
   tt.equal(findGroup('0', join(passwd, 'group')), 0)
   tt.equal(findGroup('x', join(passwd, 'group')), undefined)
-  tt.end()
-})
-
-t.test('processes', { skip: process.platform !== 'linux' }, (tt) => {
-  const own = readProcess(process.pid)
-  tt.ok(own !== undefined && own.startTicks > 0)
-  tt.ok(own !== undefined && commandLine(own).length > 1)
-  tt.same(commandLine({ pid: 0, comm: 'kthreadd', session: 0, startTicks: 0 }), ['[kthreadd]'])
-  tt.equal(readProcess(2 ** 22 + 1), undefined)
-  tt.equal(signalProcess(2 ** 22 + 1, 0), false)
-  tt.equal(hasSession(2 ** 22 + 1), false)
-  tt.equal(hasSession(own?.session ?? 0), true)
-  tt.throws(() => signalProcess(process.pid, 1000))
-  tt.end()
-})
-
-t.test(
-  'a session whose number went to another process is not the unit’s',
-  { skip: process.platform !== 'linux' },
-  async (tt) => {
-    const stranger = spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' })
-    tt.teardown(() => stranger.kill())
-    await once(stranger, 'spawn')
-    const pid = stranger.pid ?? 0
-    const ticks = readProcess(pid)?.startTicks ?? 0
-    const table = (startTicks: readonly (readonly [number, number])[]): ProcessTable =>
-      new ProcessTable({ invocationID: 'x', sinceTicks: 0, sessions: [pid], startTicks })
-    const members = (startTicks: readonly (readonly [number, number])[]): number[] =>
-      table(startTicks)
-        .members()
-        .map((info) => info.pid)
-    tt.same(members([[pid, ticks]]), [pid], 'its own')
-    tt.same(members([[pid, ticks - 1]]), [], 'begun at another time')
-    tt.same(members([]), [], 'its own has ended')
-  },
-)
-
-t.test('the lock of a process that is gone counts for nothing', (tt) => {
-  const directory = tt.testdir({ 'manager.lock': '4194305 1' })
-  const unlock = lockDirectory(directory)
-  tt.throws(() => lockDirectory(directory), { code: 'LOCKED' })
-  unlock()
-  writeFileSync(join(directory, 'manager.lock'), `${process.pid} 1`)
-  lockDirectory(directory)()
-  tt.throws(() => lockDirectory(join(directory, 'x\0')))
-  rmSync(directory, { recursive: true })
   tt.end()
 })
 
