@@ -142,6 +142,31 @@ t.test('journal lines in the modes of journalctl', (tt) => {
   tt.end()
 })
 
+t.test('no message looks like two entries or reaches the terminal as a command', (tt) => {
+  const context = { unit: 'a.service', hostname: 'sdm', machineID: 'm', bootID: 'b' }
+  const head = 'Nov 03 05:04:17 sdm sh[7]: '
+  const table: readonly (readonly [string, string, unknown])[] = [
+    ['tab\tand ü', 'tab\tand ü', 'tab\tand ü'],
+    [
+      'a\nNov 03 b: c\nd',
+      `a\n${' '.repeat(27)}Nov 03 b: c\n${' '.repeat(27)}d`,
+      'a\nNov 03 b: c\nd',
+    ],
+    ['\u001b[2J', '[4B blob data]', [27, 91, 50, 74]],
+    ['a\rb', '[3B blob data]', [97, 13, 98]],
+    ['\u009b', '[2B blob data]', [194, 155]],
+    [`\u007f${'x'.repeat(1023)}`, '[1.0K blob data]', [127, ...Array<number>(1023).fill(120)]],
+    [`\u007f${'x'.repeat(2046)}`, '[1.9K blob data]', [127, ...Array<number>(2046).fill(120)]],
+  ]
+  for (const [message, shown, json] of table) {
+    const one = { ...entry(message, new Date(2026, 10, 3, 5, 4, 17).getTime()), seq: 1 }
+    tt.equal(journalFormatter('short', context)(one), head + shown)
+    tt.equal(journalFormatter('cat', context)(one), message)
+    tt.match(JSON.parse(journalFormatter('json', context)(one)), { MESSAGE: json })
+  }
+  tt.end()
+})
+
 t.test('output is cut into lines as journald does', (tt) => {
   const splitter = new LineSplitter()
   const push = (text: string): unknown[] =>
@@ -229,7 +254,7 @@ t.test('status texts of the states that a test cannot wait for', (tt) => {
   } as const
   const both = [
     { pid: 5, comm: 'x', argv: ['/bin/x', 'a b'] },
-    { pid: 6, comm: 'p', argv: ['/bin/p', '', '$A "q"\n'] },
+    { pid: 6, comm: 'p', argv: ['/bin/p', '', '$A "q"\n\u001b'] },
   ]
   tt.same(
     show(
@@ -243,7 +268,7 @@ t.test('status texts of the states that a test cannot wait for', (tt) => {
       '   Main PID: 5 (x); Control PID: 6 (p)',
       '     CGroup: none (embedded manager)',
       '             ├─5 /bin/x "a b"',
-      '             └─6 /bin/p "" "\\$A \\"q\\"\\n"',
+      '             └─6 /bin/p "" "\\$A \\"q\\"\\n\\x1b"',
       '',
     ],
   )

@@ -9,7 +9,11 @@ export interface JournalContext {
   readonly bootID: string
 }
 
+/** The text of an entry; a message of several lines has several. */
 export type JournalFormatter = (entry: JournalEntry) => string
+
+/** What systemd calls unprintable: control characters but tab and newline (`utf8_is_printable`). */
+const UNPRINTABLE = /[^\P{Cc}\t\n]/u
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat']
@@ -72,7 +76,7 @@ function json(entry: JournalEntry, context: JournalContext): string {
     PRIORITY: String(entry.priority),
     SYSLOG_IDENTIFIER: entry.identifier,
     [entry.identifier === 'systemd' ? 'UNIT' : '_SYSTEMD_UNIT']: context.unit,
-    MESSAGE: entry.message,
+    MESSAGE: UNPRINTABLE.test(entry.message) ? [...Buffer.from(entry.message)] : entry.message,
   })
 }
 
@@ -85,6 +89,21 @@ export function journalFormatter(mode: string, context: JournalContext): Journal
     throw new UnitManagerError('INVALID_ARGUMENT', `Unknown output format '${mode}'.`)
   return ({ timeMs, identifier, pid, message }) => {
     const process = pid === 0 ? '' : `[${pid}]`
-    return `${time(timeMs)} ${context.hostname} ${identifier}${process}: ${message}`
+    const head = `${time(timeMs)} ${context.hostname} ${identifier}${process}: `
+    return head + shownMessage(message, head.length)
   }
+}
+
+/**
+ * A message as journalctl shows it: further lines are indented, so that none looks like an entry of its own, and what
+ * could move a terminal's cursor is not shown.
+ */
+function shownMessage(message: string, indent: number): string {
+  if (UNPRINTABLE.test(message)) return `[${formatBytes(Buffer.byteLength(message))} blob data]`
+  return message.replaceAll('\n', `\n${' '.repeat(indent)}`)
+}
+
+/** systemd `format_bytes`; a message ends below a mebibyte. */
+function formatBytes(bytes: number): string {
+  return bytes < 1024 ? `${bytes}B` : `${(Math.floor((bytes * 10) / 1024) / 10).toFixed(1)}K`
 }

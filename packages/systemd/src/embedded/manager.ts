@@ -219,7 +219,7 @@ class EmbeddedManager implements UnitManager {
     let isEmpty = true
     for await (const entry of followJournal(journal, options)) {
       isEmpty = false
-      yield format(entry)
+      yield* format(entry).split('\n')
     }
     if (isEmpty && !options.follow) yield '-- No entries --'
   }

@@ -30,10 +30,19 @@ export function readProcess(pid: number): ProcessInfo | undefined {
   if (state === 'Z' || state === 'X') return undefined
   return {
     pid,
-    comm: stat.slice(open + 1, close),
+    comm: printable(stat.slice(open + 1, close)),
     session: Number(fields[3]),
     startTicks: Number(fields[19]),
   }
+}
+
+/** A name that its process chose, so that it may be shown and logged. */
+function printable(bytes: string): string {
+  const name = Buffer.from(bytes, 'latin1').toString('utf8')
+  return name.replace(
+    /\p{Cc}/gu,
+    (sign) => `\\x${sign.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
 }
 
 /** The arguments of a process; its name in brackets when it has none (as ps prints kernel threads). */

@@ -123,7 +123,10 @@ function processLines({ service, state, processes }: StatusView): string[] {
 /** Quotes an argument when a shell would need it, as systemctl does in its tree. */
 function quoted(argument: string): string {
   if (/^[A-Za-z0-9_@%+=:,./-]+$/.test(argument)) return argument
-  return `"${argument.replace(/["\\$`]/g, '\\$&').replaceAll('\n', '\\n')}"`
+  return `"${argument
+    .replace(/["\\$`]/g, '\\$&')
+    .replaceAll('\n', '\\n')
+    .replace(/\p{Cc}/gu, (sign) => `\\x${sign.charCodeAt(0).toString(16).padStart(2, '0')}`)}"`
 }
 
 /** The processes where systemctl shows the cgroup; the heading says that there is none. */
