@@ -12,11 +12,16 @@ function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
 
-/** The path of a unit; refuses a name that would leave the directory. */
-export function unitPath(directory: string, name: string): string {
+/** Refuses what no unit can be called: it might leave a directory, or be a pattern that other units match. */
+export function checkUnitName(name: string): void {
   if (!NAME.test(name) || !name.includes('.')) {
     throw new UnitManagerError('INVALID_NAME', `Invalid unit name ${JSON.stringify(name)}.`)
   }
+}
+
+/** The path of a unit; refuses a name that would leave the directory. */
+export function unitPath(directory: string, name: string): string {
+  checkUnitName(name)
   return join(directory, name)
 }
 

@@ -387,6 +387,13 @@ t.test(
   },
 )
 
+t.test('a pattern is no name of a unit', async (tt) => {
+  const { manager } = await managed(tt, {})
+  await tt.rejects(manager.status('*.service'), { code: 'INVALID_NAME' })
+  const journal = manager.journal('*.service', { lines: 1, follow: false, output: 'cat' })
+  await tt.rejects(async () => journal[Symbol.asyncIterator]().next(), { code: 'INVALID_NAME' })
+})
+
 t.test('no systemd at the start is an error', async (tt) => {
   const nobody = createSystemdManager({
     unitsDirectory: tt.testdir(),

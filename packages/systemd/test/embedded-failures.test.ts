@@ -132,6 +132,7 @@ t.test('what cannot be started is told, not ignored', { skip }, async (tt) => {
     message: "Unknown output format 'bogus'.",
   })
   tt.same(await lines(manager, 'never.service'), ['-- No entries --'])
+  await tt.rejects(lines(manager, '../../x.service'), { code: 'INVALID_NAME' })
 })
 
 t.test('a step before the program runs fails with its own status', { skip }, async (tt) => {

@@ -2,7 +2,14 @@ import { isTemplateName, parseUnitName } from '../unit-name.ts'
 import type { JournalOptions, UnitManager, UnitState, UnitStatus } from '../manager.ts'
 import { NOT_FOUND, UnitManagerError } from '../manager.ts'
 import { parseUnit } from '../unit-file.ts'
-import { listUnits, readUnit, removeUnit, unitPath, writeUnit } from '../unit-files.ts'
+import {
+  checkUnitName,
+  listUnits,
+  readUnit,
+  removeUnit,
+  unitPath,
+  writeUnit,
+} from '../unit-files.ts'
 import { Bus, type BusAddress } from './bus.ts'
 import { journalctl, systemctlStatus } from './commands.ts'
 import { DBusError } from './connection.ts'
@@ -150,11 +157,13 @@ class SystemdManager implements UnitManager {
   }
 
   async status(name: string): Promise<UnitStatus> {
+    checkUnitName(name)
     return systemctlStatus(name, this.#scope)
   }
 
-  journal(name: string, options: JournalOptions): AsyncIterable<string> {
-    return journalctl(name, options, this.#scope)
+  async *journal(name: string, options: JournalOptions): AsyncIterable<string> {
+    checkUnitName(name)
+    yield* journalctl(name, options, this.#scope)
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,14 @@ import { NOT_FOUND, UnitManagerError } from '../manager.ts'
 import { activeStateOf, isDown } from '../service/machine-state.ts'
 import { parseService, type Service } from '../service/service.ts'
 import type { SpecifierContext } from '../service/specifiers.ts'
-import { listUnits, readUnit, removeUnit, unitPath, writeUnit } from '../unit-files.ts'
+import {
+  checkUnitName,
+  listUnits,
+  readUnit,
+  removeUnit,
+  unitPath,
+  writeUnit,
+} from '../unit-files.ts'
 import type { Account } from './accounts.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
@@ -213,6 +220,7 @@ class EmbeddedManager implements UnitManager {
   }
 
   async *journal(name: string, options: JournalOptions): AsyncIterable<string> {
+    checkUnitName(name)
     const format = journalFormatter(options.output, this.#journalContext(name))
     const runner = this.#runners.get(name)
     const journal = runner?.journal ?? this.#makeJournal(name)
