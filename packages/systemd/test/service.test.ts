@@ -219,6 +219,11 @@ t.test('defaults depend on the type', (tt) => {
     timeoutStopMs: 90_000,
   })
   tt.match(parse('[Service]\nType=idle\nExecStart=/bin/x\n'), { type: 'simple' })
+  for (const types of ['forking simple', 'notify idle', 'dbus bogus exec']) {
+    const text = types.replaceAll(/\S+/g, 'Type=$&').replaceAll(' ', '\n')
+    const { problem } = parse(`[Service]\nExecStart=/bin/x\n${text}\n`)
+    tt.equal(problem, undefined, `${types}: the last one counts`)
+  }
   tt.match(parse('[Service]\nRemainAfterExit=yes\nExecStop=/bin/x\n'), {
     type: 'oneshot',
     problem: undefined,

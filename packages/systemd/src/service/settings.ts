@@ -87,10 +87,15 @@ function words(key: 'passEnvironment' | 'unsetEnvironment'): Reader {
   }
 }
 
+/** The last Type= counts, also when one before it could not be done. */
 const type: Reader = (draft, value, { remark }) => {
-  if (value === 'simple' || value === 'exec' || value === 'oneshot') draft.type = value
-  else if (value === 'idle') draft.type = 'simple'
-  else if (
+  if (value === 'simple' || value === 'exec' || value === 'oneshot') {
+    draft.type = value
+    draft.problem = undefined
+  } else if (value === 'idle') {
+    draft.type = 'simple'
+    draft.problem = undefined
+  } else if (
     value === 'notify' ||
     value === 'notify-reload' ||
     value === 'forking' ||
