@@ -2,6 +2,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { findUser } from '../src/embedded/accounts.ts'
 import { embedded, isAlive, killNow, mainPid, untilGone } from './helpers/embedded.ts'
 import { FakeClock } from './helpers/fake-clock.ts'
 import { lines, untilLine, untilSub } from './helpers/units.ts'
@@ -199,12 +200,12 @@ t.test('a step before the program runs fails with its own status', { skip }, asy
   ])
   await manager.load(
     'user.service',
-    '[Service]\nType=oneshot\nUser=daemon\nExecStart=/usr/bin/id -un\nExecStart=+/usr/bin/id -u\n',
+    '[Service]\nType=oneshot\nUser=daemon\nWorkingDirectory=~\nExecStart=/usr/bin/id -un\nExecStart=+/usr/bin/id -u\nExecStart=/bin/pwd\n',
   )
   await manager.start('user.service')
   await untilSub(manager, 'user.service', root ? 'dead' : 'failed')
   const user = await lines(manager, 'user.service')
-  if (root) tt.same(user.slice(1, 3), ['daemon', '0'])
+  if (root) tt.same(user.slice(1, 4), ['daemon', '0', findUser('daemon')?.home])
   else tt.match(user, [/./, /Operation not permitted/])
   // An argument that is longer than the kernel takes.
   const file = join(stateDirectory, 'big')

@@ -156,10 +156,12 @@ function identityOf(service: Service): { uid: number; gid: number } | LaunchFail
 function directoryOf(service: Service): string | LaunchFailure {
   const wanted = service.workingDirectory
   if (wanted === undefined) return '/'
+  const user = wanted.isHome && service.user !== undefined ? findUser(service.user) : undefined
+  const path = user?.home ?? wanted.path
   try {
-    if (!statSync(wanted.path).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' })
-    accessSync(wanted.path, constants.X_OK)
-    return wanted.path
+    if (!statSync(path).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' })
+    accessSync(path, constants.X_OK)
+    return path
   } catch (error) {
     if (wanted.isOptional) return '/'
     return failure(200, 'CHDIR', error, 'Changing to the requested working directory failed')

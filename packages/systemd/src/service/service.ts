@@ -41,7 +41,9 @@ export interface Service {
   readonly environmentFiles: readonly { readonly path: string; readonly isOptional: boolean }[]
   readonly passEnvironment: readonly string[]
   readonly unsetEnvironment: readonly string[]
-  readonly workingDirectory: { readonly path: string; readonly isOptional: boolean } | undefined
+  /** `isHome`: `~`, so that with User= the path is that user's home. */
+  readonly workingDirectory:
+    { readonly path: string; readonly isOptional: boolean; readonly isHome: boolean } | undefined
   readonly user: string | undefined
   readonly group: string | undefined
   readonly syslogIdentifier: string | undefined

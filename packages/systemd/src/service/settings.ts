@@ -151,12 +151,13 @@ const workingDirectory: Reader = (draft, value, { specifiers, context, remark })
   }
   const isOptional = value.startsWith('-')
   const text = isOptional ? value.slice(1) : value
-  const path = text === '~' ? context.user.home : expandSpecifiers(text, specifiers)
+  const isHome = text === '~'
+  const path = isHome ? context.user.home : expandSpecifiers(text, specifiers)
   if (!path.startsWith('/')) {
     remark(`WorkingDirectory= path is not absolute${isOptional ? ', ignoring' : ''}: ${path}`)
     return isOptional ? undefined : 'fatal'
   }
-  draft.workingDirectory = { path, isOptional }
+  draft.workingDirectory = { path, isOptional, isHome }
   return undefined
 }
 
