@@ -173,6 +173,16 @@ t.test('the start limit forgets starts that are longer ago than its interval', (
   tt.same([startAndEnd(), startAndEnd(), startAndEnd()], ['success', 'success', 'start-limit-hit'])
   world.now += 10_001
   tt.same([startAndEnd(), startAndEnd(), startAndEnd()], ['success', 'success', 'start-limit-hit'])
+  const setBack = new Simulation('[Service]\nExecStart=/bin/x\nStartLimitBurst=1\n')
+  setBack.now = 7_200_000
+  setBack.step('start')
+  setBack.step('main 0')
+  setBack.now -= 3_600_000
+  setBack.step('start')
+  tt.equal(setBack.sub, 'running', 'a clock that was set back begins a new window')
+  setBack.step('main 0')
+  setBack.step('start')
+  tt.equal(setBack.sub, 'failed')
   const unlimited = new Simulation('[Service]\nExecStart=/bin/x\nStartLimitInterval=0\n')
   for (let count = 0; count < 50; count += 1) {
     unlimited.step('start')

@@ -133,8 +133,9 @@ export function countStart(
   const { startLimitIntervalMs: interval, startLimitBurst: burst } = service
   const { limitBeginMs, limitCount } = state
   if (interval <= 0 || burst <= 0) return { limitBeginMs, limitCount }
-  if (limitCount === 0 || limitBeginMs + interval < nowMs)
-    return { limitBeginMs: nowMs, limitCount: 1 }
+  // systemd's clock cannot be set back; with one that was, the window would last as long as the step was.
+  const isOver = limitBeginMs + interval < nowMs || nowMs < limitBeginMs
+  if (limitCount === 0 || isOver) return { limitBeginMs: nowMs, limitCount: 1 }
   return limitCount < burst ? { limitBeginMs, limitCount: limitCount + 1 } : undefined
 }
 
