@@ -19,19 +19,22 @@ export async function notify(
   })
 }
 
+/** setInterval's longest; it takes a longer one for 1 ms. */
+const INTERVAL_MS_MAX = 2_147_483_647
+
 /** Milliseconds between watchdog pings (half of what systemd asks for), or undefined. */
 export function watchdogIntervalMs(env: Environment, pid: number): number | undefined {
   const usec = Number(env['WATCHDOG_USEC'] ?? '')
   const forPid = env['WATCHDOG_PID'] ?? ''
   if (!Number.isFinite(usec) || usec <= 0) return undefined
   if (forPid !== '' && forPid !== String(pid)) return undefined
-  return Math.max(1, Math.floor(usec / 2_000))
+  return Math.min(INTERVAL_MS_MAX, Math.max(1, Math.floor(usec / 2_000)))
 }
 
 /** Pings systemd's watchdog until the signal aborts; does nothing when none was asked for. */
 export function keepWatchdog(env: Environment, pid: number, signal: AbortSignal): void {
   const everyMs = watchdogIntervalMs(env, pid)
-  if (everyMs === undefined) return
+  if (everyMs === undefined || signal.aborted) return
   const timer = setInterval(() => void notify(env, ['WATCHDOG=1']), everyMs)
   signal.addEventListener('abort', () => clearInterval(timer), { once: true })
 }

@@ -76,6 +76,8 @@ t.test('the watchdog is pinged at half of what systemd asks for', async (tt) => 
     [{ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '7' }, 15_000],
     [{ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '8' }, undefined],
     [{ WATCHDOG_USEC: '1' }, 1],
+    [{ WATCHDOG_USEC: '4294967294000' }, 2_147_483_647],
+    [{ WATCHDOG_USEC: '5184000000000' }, 2_147_483_647],
     [{ WATCHDOG_USEC: '0' }, undefined],
     [{ WATCHDOG_USEC: '-5' }, undefined],
     [{ WATCHDOG_USEC: 'often' }, undefined],
