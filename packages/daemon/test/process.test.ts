@@ -96,9 +96,10 @@ t.test('the watchdog is pinged until the daemon stops', async (tt) => {
   tt.match(readFileSync(join(dir, 'said'), 'utf8'), /^@\/abstract WATCHDOG=1\n/)
 })
 
-t.test('no watchdog, no timer', async (tt) => {
+t.test('no watchdog, or a daemon that stops already: no timer', async (tt) => {
   const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   keepWatchdog({ NOTIFY_SOCKET: '/x' }, 7, new AbortController().signal)
+  keepWatchdog({ NOTIFY_SOCKET: '/x', WATCHDOG_USEC: '30000000' }, 7, AbortSignal.abort())
   const after = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   tt.equal(after, before)
 })
