@@ -5,7 +5,12 @@ import { join } from 'node:path'
 import t from 'tap'
 import { findGroup, findUser } from '../src/embedded/accounts.ts'
 import { systemClock } from '../src/embedded/clock.ts'
-import { Journal, type JournalEntry, RING_ENTRIES_MAX } from '../src/embedded/journal.ts'
+import {
+  Journal,
+  type JournalEntry,
+  RING_CHARS_MAX,
+  RING_ENTRIES_MAX,
+} from '../src/embedded/journal.ts'
 import { followJournal } from '../src/embedded/journal-follow.ts'
 import { journalFormatter } from '../src/embedded/journal-format.ts'
 import { LineSplitter, makeFifo, OutputPipe, parseOutput } from '../src/embedded/output.ts'
@@ -59,6 +64,35 @@ t.test('more than the memory holds comes from disk', (tt) => {
     journal.append(entry(`line ${index}`))
   const all = journal.tail(RING_ENTRIES_MAX + 3)
   tt.same([all.length, all[0]?.message, all[0]?.seq], [RING_ENTRIES_MAX + 3, 'line 3', 3])
+  journal.close()
+  tt.end()
+})
+
+t.test('long lines do not fill the memory', (tt) => {
+  const journal = new Journal(join(tt.testdir(), 'x.log'), 10_000_000)
+  const half = 'x'.repeat(RING_CHARS_MAX / 2)
+  for (const message of [half, half]) journal.append(entry(message))
+  tt.equal(journal.after(0).length, 2, 'at the limit')
+  journal.append(entry('y'))
+  tt.same(
+    journal.after(0).map(({ seq }) => seq),
+    [2, 3],
+  )
+  tt.same(
+    journal.tail(3).map(({ seq, message }) => [seq, message.length]),
+    [
+      [1, half.length],
+      [2, half.length],
+      [3, 1],
+    ],
+    'the disk has the rest',
+  )
+  journal.append(entry('z'.repeat(RING_CHARS_MAX + 1)))
+  tt.same(
+    journal.after(0).map(({ seq }) => seq),
+    [4],
+    'a longer one stays alone',
+  )
   journal.close()
   tt.end()
 })

@@ -24,6 +24,8 @@ export interface JournalEntry {
 
 /** Entries kept in memory for each unit. */
 export const RING_ENTRIES_MAX = 1000
+/** And the length of their messages: one may be as long as 48 KiB. */
+export const RING_CHARS_MAX = 1024 * 1024
 
 /** What one entry is on disk. */
 interface Stored {
@@ -85,6 +87,7 @@ export class Journal {
   readonly #listeners = new Set<() => void>()
   #fd: number | undefined
   #size = 0
+  #ringChars = 0
   #lastSeq = 0
   #hasWriteProblem = false
   #isClosed = false
@@ -140,7 +143,15 @@ export class Journal {
   #push(entry: Omit<JournalEntry, 'seq'>): void {
     this.#lastSeq += 1
     this.#ring.push({ ...entry, seq: this.#lastSeq })
-    if (this.#ring.length > RING_ENTRIES_MAX) this.#ring.shift()
+    this.#ringChars += entry.message.length
+    // The newest one stays in any case: its readers wait for it.
+    while (this.#ring.length > 1 && this.#isFull()) {
+      this.#ringChars -= this.#ring.shift()?.message.length ?? 0
+    }
+  }
+
+  #isFull(): boolean {
+    return this.#ring.length > RING_ENTRIES_MAX || this.#ringChars > RING_CHARS_MAX
   }
 
   #write(entry: Omit<JournalEntry, 'seq'>): void {
