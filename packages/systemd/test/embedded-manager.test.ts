@@ -312,6 +312,36 @@ t.test(
   },
 )
 
+t.test(
+  'a follower stays when its unit is not there yet, goes and comes again',
+  { skip },
+  async (tt) => {
+    const { manager } = await embedded(tt)
+    const name = 'a.service'
+    const follower = manager.journal(name, { lines: 0, follow: true, output: 'cat' })
+    const seen: string[] = []
+    const reading = (async () => {
+      for await (const line of follower) {
+        if (/^(one|two)$/.test(line)) seen.push(line)
+      }
+    })()
+    for (const word of ['one', 'two']) {
+      await manager.load(name, `[Service]\nType=oneshot\nExecStart=/bin/echo ${word}\n`)
+      await manager.start(name)
+      await untilLine(manager, name, word)
+      await untilSub(manager, name, 'dead')
+      await manager.unload(name)
+    }
+    await manager.close()
+    await reading
+    tt.same(seen, ['one', 'two'])
+    const late = manager.journal(name, { lines: 1, follow: true, output: 'cat' })
+    const rest: string[] = []
+    for await (const line of late) rest.push(line)
+    tt.equal(rest.length, 1, 'after the end there is nothing to wait for')
+  },
+)
+
 t.test('one state directory has one manager', { skip }, async (tt) => {
   const { stateDirectory } = await embedded(tt)
   const where = await directories(tt)

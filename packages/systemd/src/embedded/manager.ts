@@ -18,9 +18,9 @@ import {
 import type { Account } from './accounts.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
-import { Journal } from './journal.ts'
 import { followJournal } from './journal-follow.ts'
 import { journalFormatter } from './journal-format.ts'
+import { Journals } from './journals.ts'
 import { lockDirectory } from './lock.ts'
 import { commandLine } from './processes.ts'
 import { Runner, type RunnerContext } from './runner.ts'
@@ -86,6 +86,7 @@ class EmbeddedManager implements UnitManager {
   readonly #changed = new Set<string>()
   /** Units that are being forgotten. Who wants one of them again, and close(), waits until it is done. */
   readonly #drops = new Map<string, Promise<void>>()
+  readonly #journals: Journals
   readonly #specifiers: SpecifierContext
   readonly #context: RunnerContext
   #isClosed = false
@@ -93,6 +94,8 @@ class EmbeddedManager implements UnitManager {
   constructor(options: EmbeddedManagerOptions, unlock: () => void) {
     this.#options = options
     this.#unlock = unlock
+    const journalBytesMax = options.journalBytesMax ?? 1024 * 1024
+    this.#journals = new Journals(join(options.stateDirectory, 'journal'), journalBytesMax)
     this.#clock = options.clock ?? systemClock
     const bootID = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
       .trim()
@@ -124,6 +127,7 @@ class EmbeddedManager implements UnitManager {
       const runner = this.#makeRunner(parseService(name, '', this.#specifiers), unit)
       await killAndWait(runner)
       await runner.forget()
+      this.#journals.release(name)
     }
     await this.#dropOldJournals()
   }
@@ -222,12 +226,14 @@ class EmbeddedManager implements UnitManager {
   async *journal(name: string, options: JournalOptions): AsyncIterable<string> {
     checkUnitName(name)
     const format = journalFormatter(options.output, this.#journalContext(name))
-    const runner = this.#runners.get(name)
-    const journal = runner?.journal ?? this.#makeJournal(name)
     let isEmpty = true
-    for await (const entry of followJournal(journal, options)) {
-      isEmpty = false
-      yield* format(entry).split('\n')
+    try {
+      for await (const entry of followJournal(this.#journals.use(name), options)) {
+        isEmpty = false
+        yield* format(entry).split('\n')
+      }
+    } finally {
+      this.#journals.release(name)
     }
     if (isEmpty && !options.follow) yield '-- No entries --'
   }
@@ -237,6 +243,7 @@ class EmbeddedManager implements UnitManager {
     this.#isClosed = true
     if (this.#options.killOnClose === true) await this.#stopAll()
     for (const runner of this.#runners.values()) runner.close()
+    this.#journals.close()
     await Promise.all(this.#drops.values())
     this.#unlock()
   }
@@ -265,13 +272,8 @@ class EmbeddedManager implements UnitManager {
     for (const remark of service.remarks) runner.log(4, remark)
   }
 
-  #makeJournal(name: string): Journal {
-    const path = join(this.#options.stateDirectory, 'journal', `${name}.log`)
-    return new Journal(path, this.#options.journalBytesMax ?? 1024 * 1024)
-  }
-
   #makeRunner(service: Service, stored: StoredUnit | undefined): Runner {
-    return new Runner(service, this.#makeJournal(service.name), this.#context, stored)
+    return new Runner(service, this.#journals.use(service.name), this.#context, stored)
   }
 
   async #adopt(name: string, service: Service, stored: StoredUnit | undefined): Promise<void> {
@@ -314,6 +316,7 @@ class EmbeddedManager implements UnitManager {
     if (this.#leaving.has(name) && runner !== undefined && isDown(runner.state.sub)) {
       this.#runners.delete(name)
       this.#leaving.delete(name)
+      this.#journals.release(name)
       const drop = runner.forget().finally(() => this.#drops.delete(name))
       this.#drops.set(name, drop)
     }

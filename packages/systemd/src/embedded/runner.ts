@@ -140,7 +140,6 @@ export class Runner {
     clearTimeout(this.#lookTimer)
     for (const child of this.#children.values()) child.removeAllListeners().unref()
     this.#output.close()
-    this.#journal.close()
   }
 
   /** Closes, and leaves nothing for a successor but the journal. */
