@@ -235,6 +235,20 @@ t.test('several who start a unit at once start it once', { skip }, async (tt) =>
   tt.same(await lines(manager, name), [`Started ${name}.`])
 })
 
+t.test('a start that an unload or the end overtakes is refused', { skip }, async (tt) => {
+  const { manager, stateDirectory } = await embedded(tt)
+  const text = '[Service]\nExecStart=/bin/sleep 1000\n'
+  await manager.load('a.service', text)
+  const overtaken = tt.rejects(manager.start('a.service'), { code: 'NO_SUCH_UNIT' })
+  await manager.unload('a.service')
+  await overtaken
+  tt.same(readdirSync(join(stateDirectory, 'output')), [])
+  await manager.load('a.service', text)
+  const last = tt.rejects(manager.start('a.service'), { code: 'CLOSED' })
+  await manager.close()
+  await last
+})
+
 t.test('nothing but the journal is left of a unit that was unloaded', { skip }, async (tt) => {
   const { manager, stateDirectory } = await embedded(tt)
   const name = 'a.service'

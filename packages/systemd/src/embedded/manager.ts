@@ -192,6 +192,8 @@ class EmbeddedManager implements UnitManager {
       throw new UnitManagerError('BAD_UNIT_SETTING', message)
     }
     await runner.prepare()
+    // Meanwhile the manager may have been closed, or the unit been unloaded.
+    if (this.#isClosed || this.#runners.get(name) !== runner) return this.start(name)
     runner.request('start')
   }
 

@@ -182,6 +182,8 @@ export class UnitOutput {
 
   async remove(): Promise<void> {
     this.close()
+    // Pipes that are being made would come after their removal.
+    await Promise.allSettled([this.#preparing])
     await rm(this.#pathOf('main'), { force: true })
     await rm(this.#pathOf('control'), { force: true })
   }
