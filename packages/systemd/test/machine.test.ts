@@ -1,6 +1,8 @@
 import { array, assert, constantFrom, property } from 'fast-check'
 import t from 'tap'
 import { activeStateOf, alive } from '../src/service/machine-state.ts'
+import { parseService } from '../src/service/service.ts'
+import { CONTEXT } from './helpers/context.ts'
 import { LIVES } from './helpers/lives.ts'
 import { Simulation } from './helpers/simulation.ts'
 
@@ -189,6 +191,28 @@ t.test('the start limit forgets starts that are longer ago than its interval', (
     unlimited.step('main 0')
   }
   tt.equal(unlimited.machine.state.result, 'success')
+  tt.end()
+})
+
+t.test('a file that became unfit is not started any more', (tt) => {
+  const bad = parseService('a.service', '[Service]\nType=notify\nExecStart=/bin/x\n', CONTEXT)
+  const again = new Simulation('[Service]\nExecStart=/bin/x\nRestart=always\n')
+  again.step('start')
+  again.step('main 0')
+  again.machine.configure(bad)
+  again.log.length = 0
+  again.step('timer')
+  tt.equal(again.sub, 'failed')
+  tt.same(again.log, [
+    'a.service: Failed to schedule restart job: Unit a.service has a bad unit file setting.',
+    "a.service: Failed with result 'resources'.",
+  ])
+  const queued = new Simulation('[Service]\nExecStart=/bin/x\n')
+  for (const step of ['start', 'stop', 'start']) queued.step(step)
+  queued.machine.configure(bad)
+  queued.step('main SIG15')
+  tt.equal(queued.sub, 'dead')
+  tt.equal(queued.machine.state.job, undefined)
   tt.end()
 })
 

@@ -124,6 +124,13 @@ export function shallRestart(service: Service, state: MachineState): boolean {
   }
 }
 
+/** Why a service that shall be restarted cannot be: its file was changed meanwhile (systemd 252 `service_enter_restart`). */
+export function restartRefusal({ name, problem }: Service): string | undefined {
+  return problem === undefined
+    ? undefined
+    : `Failed to schedule restart job: Unit ${name} has a bad unit file setting.`
+}
+
 /** The start limit's window after one more start; undefined when it is one too many (systemd `ratelimit_below`). */
 export function countStart(
   service: Service,

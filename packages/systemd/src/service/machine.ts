@@ -22,6 +22,7 @@ import {
   countStart,
   isFailure,
   PHASE_STATES,
+  restartRefusal,
   RESUME_WITH,
   resultOf,
   shallRestart,
@@ -127,7 +128,10 @@ export class ServiceMachine {
   }
 
   #runStart(): void {
-    this.#state.job = { type: 'start', isRunning: true, isAnnounced: false }
+    // The file may have been changed after the start was accepted.
+    const isFit = this.#service.problem === undefined
+    this.#state.job = isFit ? { type: 'start', isRunning: true, isAnnounced: false } : undefined
+    if (!isFit) return undefined
     const limit = countStart(this.#service, this.#state, this.#now)
     if (limit === undefined) {
       this.#log(WARNING, 'Start request repeated too quickly.')
@@ -276,10 +280,8 @@ export class ServiceMachine {
         `${who} process ${record.pid} is gone; only its parent, an earlier manager, could have read its exit status.`,
       )
     } else if (isFailure(result)) {
-      this.#log(
-        exit.code === 'exited' ? NOTICE : WARNING,
-        `${who} process exited, ${logText(exit)}`,
-      )
+      const priority = exit.code === 'exited' ? NOTICE : WARNING
+      this.#log(priority, `${who} process exited, ${logText(exit)}`)
     }
     this.#fail(result)
     return result
@@ -351,6 +353,11 @@ export class ServiceMachine {
   }
 
   #restart(): void {
+    const refusal = restartRefusal(this.#service)
+    if (refusal !== undefined) {
+      this.#log(WARNING, refusal)
+      return this.#enterDead('resources', false)
+    }
     this.#state.restarts += 1
     this.#state.forgetsRestarts = false
     this.#log(INFO, `Scheduled restart job, restart counter is at ${this.#state.restarts}.`)
