@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { arch, hostname, release, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve as absolutePath } from 'node:path'
 import type { JournalOptions, UnitManager, UnitState, UnitStatus } from '../manager.ts'
 import { NOT_FOUND, UnitManagerError } from '../manager.ts'
 import { activeStateOf, isDown } from '../service/machine-state.ts'
@@ -65,7 +65,11 @@ export async function createEmbeddedManager(options: EmbeddedManagerOptions): Pr
   if (process.platform !== 'linux') {
     throw new UnitManagerError('UNSUPPORTED_HOST', 'The embedded unit manager needs Linux.')
   }
-  const manager = new EmbeddedManager(options, lockDirectory(options.stateDirectory))
+  // Units run in another directory, and %t and its like must be absolute there.
+  const unitsDirectory = absolutePath(options.unitsDirectory)
+  const stateDirectory = absolutePath(options.stateDirectory)
+  const absolute = { ...options, unitsDirectory, stateDirectory }
+  const manager = new EmbeddedManager(absolute, lockDirectory(stateDirectory))
   try {
     await manager.open()
   } catch (error) {
