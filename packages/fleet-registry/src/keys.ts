@@ -29,6 +29,14 @@ export interface Keys {
   apiURL(machineID: string): string
 }
 
+/**
+ * Whether a name can stand in a key. Clients of the store clean keys: with a slash or dots alone it would be another key,
+ * or a directory above, which a removal takes away with everything in it.
+ */
+export function isKeyElement(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('/')
+}
+
 /** Keys below a prefix; slashes at its ends do not matter. */
 export function registryKeys(prefix: string): Keys {
   const base = prefix.replaceAll(/^\/+|\/+$/g, '')

@@ -8,7 +8,7 @@ import {
   encodeUnitObject,
   type UnitState,
 } from './codec.ts'
-import type { Keys } from './keys.ts'
+import { isKeyElement, type Keys } from './keys.ts'
 import { mergeMetadata, type Machine } from './machine.ts'
 import { readUnitFile } from './snapshot.ts'
 import { currentState, isJobState, unitFileOf, type JobState, type UnitFile } from './unit.ts'
@@ -72,6 +72,7 @@ export class UnitRegistry {
 
   /** One unit; `undefined` when there is none. Throws UnreadableUnitError. */
   async unit(name: string): Promise<Unit | undefined> {
+    if (!isKeyElement(name)) return undefined
     const [job, states] = await Promise.all([
       this.#read(this.#keys.job(name)),
       this.#read(this.#keys.states(name)),
@@ -139,6 +140,7 @@ export class UnitRegistry {
 
   /** Removes a unit, not its file. False when there was none. */
   async destroyUnit(name: string): Promise<boolean> {
+    if (!isKeyElement(name)) return false
     try {
       await this.#client.delete(this.#keys.job(name), { recursive: true })
       return true
@@ -156,6 +158,7 @@ export class UnitRegistry {
 
   /** The states of one unit, by machine ID. */
   async statesOf(name: string): Promise<NamedUnitState[]> {
+    if (!isKeyElement(name)) return []
     const node = await this.#read(this.#keys.states(name))
     return node === undefined ? [] : namedStates(node).toSorted(byNameAndMachine)
   }

@@ -3,6 +3,7 @@ import tap, { test, type Test } from 'tap'
 import {
   AgentRegistry,
   encodeLease,
+  encodeUnitState,
   EngineRegistry,
   parseUnitFile,
   RegistryCache,
@@ -92,6 +93,19 @@ async function units(t: Test, client: KvClient): Promise<void> {
   t.equal(await registry.destroyUnit('other.service'), true)
   t.equal(await registry.destroyUnit('other.service'), false)
   t.ok((await client.get(`/fleet/unit/${HELLO.hash}`)).node.value, 'the file stays')
+}
+
+async function strangeNames(t: Test, client: KvClient): Promise<void> {
+  const registry = new UnitRegistry(client, KEYS)
+  await registry.putUnit('hello.service', HELLO.options, 'inactive')
+  await client.set('/fleet/states/hello.service/M1', encodeUnitState({ ...STATE, machineID: 'M1' }))
+  const before = await keysBelow(client, '/fleet')
+  for (const name of ['', '.', '..', '../job', '../../fleet', 'x/../hello.service', '/']) {
+    t.equal(await registry.destroyUnit(name), false, `destroy ${name}`)
+    t.equal(await registry.unit(name), undefined, `unit ${name}`)
+    t.same(await registry.statesOf(name), [], `states of ${name}`)
+  }
+  t.same(await keysBelow(client, '/fleet'), before)
 }
 
 async function manyFiles(t: Test, client: KvClient): Promise<void> {
@@ -212,6 +226,7 @@ async function cache(t: Test, client: KvClient): Promise<void> {
 const TESTS: readonly (readonly [string, (t: Test, client: KvClient) => Promise<void>])[] = [
   ['units are written and read as the API server does it', units],
   ['many unit files are read at once', manyFiles],
+  ['a name that is no part of a key names nothing', strangeNames],
   ['machines register, live on and leave', machines],
   ['states and heartbeats belong to the machine that wrote them', states],
   ['a unit is placed once', placements],

@@ -151,6 +151,36 @@ test('bad requests are refused with the words of the original', async (t) => {
   t.same(await put('big.service', big), [413, 'request body too large'])
 })
 
+test('a path that leaves its collection reaches nothing', async (t) => {
+  const { url, store, units } = await fixture(t)
+  await units.putUnit('a.service', job('a.service').file.options, 'launched')
+  const before = store.tree('')
+  // fetch would tidy the path up; a hostile client does not.
+  const send = async (method: string, path: string): Promise<number | undefined> => {
+    const outgoing = open(url, { method, path }).end()
+    const [incoming]: { statusCode?: number; resume(): unknown }[] = await once(
+      outgoing,
+      'response',
+    )
+    incoming?.resume()
+    return incoming?.statusCode
+  }
+  for (const name of ['..', '.', '%2e%2e', '..%2fjob', '..%2f..']) {
+    for (const method of ['GET', 'PUT', 'DELETE']) {
+      t.equal(await send(method, `/fleet/v1/units/${name}`), 404, `${method} ${name}`)
+    }
+    t.equal(await send('GET', `/fleet/v1/state/${name}`), 404)
+    const answer = await fetch(`${url}/fleet/v1/state?unitName=${name}`)
+    t.equal(await answer.text(), '{}')
+  }
+  for (const path of ['/../metadata/a', '/./metadata/a', '/M/metadata/..', '/M/metadata/.']) {
+    const body = JSON.stringify([{ op: 'add', path, value: { value: 'x' } }])
+    const answer = await fetch(`${url}/fleet/v1/machines`, { method: 'PATCH', body })
+    t.equal(answer.status, 400, path)
+  }
+  t.same(store.tree(''), before)
+})
+
 test('the content type must be JSON, and one', async (t) => {
   const { url } = await fixture(t)
   const send = async (headers: Record<string, string | string[]>): Promise<number | undefined> => {

@@ -1,8 +1,10 @@
+import { isKeyElement } from '@flotilla/fleet-registry'
+
 /** The name in a path that points at an item of the collection `base`; `undefined` for any other path. */
 export function itemPath(base: string, path: string): string | undefined {
   if (!path.startsWith(`${base}/`)) return undefined
   const item = path.slice(base.length + 1)
-  return item === '' || item.includes('/') ? undefined : item
+  return isKeyElement(item) ? item : undefined
 }
 
 const METADATA_PATH = /^\/([^/]+)\/metadata\/([A-Za-z0-9_.-]+)$/
@@ -11,5 +13,6 @@ const METADATA_PATH = /^\/([^/]+)\/metadata\/([A-Za-z0-9_.-]+)$/
 export function metadataPath(path: string): { machineID: string; key: string } | undefined {
   const match = METADATA_PATH.exec(path)
   const [, machineID, key] = match ?? []
-  return machineID === undefined || key === undefined ? undefined : { machineID, key }
+  if (machineID === undefined || key === undefined) return undefined
+  return isKeyElement(machineID) && isKeyElement(key) ? { machineID, key } : undefined
 }
