@@ -7,7 +7,7 @@ import {
   type Machine,
   type RegistryCache,
 } from '@flotilla/fleet-registry'
-import type { UnitManager } from '@flotilla/systemd'
+import { UnitManagerError, type UnitManager } from '@flotilla/systemd'
 import {
   desiredUnits,
   planTasks,
@@ -144,7 +144,7 @@ export class AgentRunner {
         return
       case 'UnloadUnit':
         publisher.setLaunched(name, false)
-        await manager.stop(name)
+        await this.#stop(name)
         await manager.unload(name)
         this.#units.delete(name)
         publisher.remove(name)
@@ -153,13 +153,22 @@ export class AgentRunner {
         return await manager.reload()
       case 'StopUnit':
         publisher.setLaunched(name, false)
-        await manager.stop(name)
+        await this.#stop(name)
         this.#remember(name, 'loaded')
         return
       case 'StartUnit':
         publisher.setLaunched(name, true)
         this.#remember(name, 'launched')
         return await manager.start(name)
+    }
+  }
+
+  /** systemd has no unit of a file it cannot read (`bad-setting`), so there is nothing to stop, but a file to remove. */
+  async #stop(name: string): Promise<void> {
+    try {
+      await this.#options.manager.stop(name)
+    } catch (error) {
+      if (!(error instanceof UnitManagerError && error.code === 'NO_SUCH_UNIT')) throw error
     }
   }
 
@@ -204,7 +213,7 @@ export class AgentRunner {
     const { manager, publisher, log } = this.#options
     const names = (await manager.list()).filter(isRecognizedUnitType)
     for (const name of names) publisher.setLaunched(name, false)
-    await eachLimit(names, TASKS_AT_ONCE_MAX, (name) => manager.stop(name))
+    await eachLimit(names, TASKS_AT_ONCE_MAX, async (name) => this.#stop(name))
     await this.#untilDown(names, waitMs)
     await eachLimit(names, TASKS_AT_ONCE_MAX, async (name) => {
       await manager.unload(name)

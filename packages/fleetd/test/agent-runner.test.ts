@@ -229,6 +229,23 @@ test('of many states in a row the last one stays', async (t) => {
   t.equal(state(around, 'a.service'), '')
 })
 
+test('a unit that systemd cannot read is replaced and unloaded all the same', async (t) => {
+  const around = await fixture(t)
+  await around.submit('a.service', 'launched')
+  await around.turn()
+  around.manager.unreadable.add('a.service')
+  await around.submit('a.service', 'launched', 'MachineMetadata=disk=ssd')
+  await around.turn()
+  t.match(await around.manager.read('a.service'), /disk=ssd/, 'the correction arrives')
+  await around.units.setTargetState('a.service', 'loaded')
+  await around.turn()
+  t.equal(around.agent.units().get('a.service')?.state, 'loaded')
+  await around.units.destroyUnit('a.service')
+  await around.turn()
+  t.same(await around.manager.list(), [])
+  t.same(around.store.tree('/fleet/states'), {})
+})
+
 test('purging stops and unloads everything', async (t) => {
   const around = await fixture(t)
   await around.submit('a.service', 'launched')

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import {
   NOT_FOUND,
   parseUnit,
+  UnitManagerError,
   type JournalOptions,
   type UnitManager,
   type UnitState,
@@ -19,6 +20,8 @@ export class FakeManager implements UnitManager {
   readonly #listeners = new Set<(name: string) => void>()
   /** Verbs that fail, as `verb name`. */
   readonly broken = new Set<string>()
+  /** Units whose file systemd cannot read: there is a file, but no unit to stop. */
+  readonly unreadable = new Set<string>()
 
   constructor(directory: string) {
     this.#directory = directory
@@ -72,6 +75,9 @@ export class FakeManager implements UnitManager {
 
   async stop(name: string): Promise<void> {
     this.#did('stop', name)
+    if (this.unreadable.has(name)) {
+      throw new UnitManagerError('NO_SUCH_UNIT', `Unit ${name} not loaded.`)
+    }
     const failed = this.#states.get(name)?.activeState === 'failed'
     if (!failed) this.set(name, 'inactive', 'dead')
     await Promise.resolve()
