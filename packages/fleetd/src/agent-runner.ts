@@ -213,15 +213,32 @@ export class AgentRunner {
     const { manager, publisher, log } = this.#options
     const names = (await manager.list()).filter(isRecognizedUnitType)
     for (const name of names) publisher.setLaunched(name, false)
-    await eachLimit(names, TASKS_AT_ONCE_MAX, async (name) => this.#stop(name))
-    await this.#untilDown(names, waitMs)
-    await eachLimit(names, TASKS_AT_ONCE_MAX, async (name) => {
+    const stopped = await this.#each(names, async (name) => this.#stop(name))
+    await this.#untilDown(stopped, waitMs)
+    await this.#each(stopped, async (name) => {
       await manager.unload(name)
       this.#units.delete(name)
       publisher.remove(name)
       log.info('agent: UnloadUnit', { unit: name, reason: 'purging agent' })
     })
     if (names.length > 0) await manager.reload()
+  }
+
+  /** Does something with every unit and gives those it was done with: one that refuses must not keep the others here. */
+  async #each(
+    names: readonly string[],
+    work: (name: string) => Promise<void>,
+  ): Promise<readonly string[]> {
+    const done: string[] = []
+    await eachLimit(names, TASKS_AT_ONCE_MAX, async (name) => {
+      try {
+        await work(name)
+        done.push(name)
+      } catch (error) {
+        this.#options.log.error('agent: UnloadUnit failed', { unit: name, error: errorText(error) })
+      }
+    })
+    return done
   }
 
   async #untilDown(names: readonly string[], waitMs: number): Promise<void> {

@@ -246,6 +246,21 @@ test('a unit that systemd cannot read is replaced and unloaded all the same', as
   t.same(around.store.tree('/fleet/states'), {})
 })
 
+test('a unit that refuses to stop stays behind alone when all are purged', async (t) => {
+  const around = await fixture(t)
+  for (const name of ['a.service', 'b.service', 'c.service']) await around.submit(name, 'launched')
+  await around.turn()
+  around.manager.broken.add('stop a.service').add('unload b.service')
+  around.manager.calls.length = 0
+  await around.agent.purge(1000)
+  await around.publisher.settled()
+  t.same(await around.manager.list(), ['a.service', 'b.service'])
+  t.notOk(around.manager.calls.some((call) => call.join(' ') === 'unload a.service'))
+  t.same(around.manager.calls.at(-1), ['reload', ''])
+  t.equal(state(around, 'c.service'), '')
+  t.match(around.log.lines.join(''), /agent: UnloadUnit failed unit=a.service/)
+})
+
 test('purging stops and unloads everything', async (t) => {
   const around = await fixture(t)
   await around.submit('a.service', 'launched')
