@@ -313,6 +313,11 @@ export class Snapshot {
     return { ...record.object, metadata: mergeMetadata(record.object.metadata, record.overlay) }
   }
 
+  /** Metadata set through the API for a machine, whether or not it has a live record. */
+  overlay(id: string): ReadonlyMap<string, string> {
+    return this.#machines.get(id)?.overlay ?? new Map()
+  }
+
   /** Whether the machine's record was taken away on purpose (a fleetd that shut down), not lost by its TTL. */
   hasDeparted(id: string): boolean {
     return this.#departed.has(id)

@@ -1,6 +1,7 @@
 import type { Logger } from '@flotilla/daemon'
 import {
   isRecognizedUnitType,
+  mergeMetadata,
   parseUnitFile,
   type Change,
   type Job,
@@ -93,8 +94,8 @@ export class AgentRunner {
   #desired(): Job[] {
     const { cache, machine } = this.#options
     const self = machine()
-    // Metadata set through the API counts; without a record of its own the machine goes by its own.
-    const { metadata } = cache.snapshot.machine(self.id) ?? self
+    // Metadata set through the API counts, also while the machine's record is lost: no unit may end by that.
+    const metadata = mergeMetadata(self.metadata, cache.snapshot.overlay(self.id))
     return desiredUnits({ id: self.id, metadata }, cache.snapshot.jobs())
   }
 

@@ -94,6 +94,27 @@ test('a unit is loaded, started, stopped and unloaded as the registry says', asy
   t.same(around.store.tree('/fleet/state'), {})
 })
 
+test('global units follow metadata set through the API, also while the record is lost', async (t) => {
+  const around = await fixture(t)
+  const global = (name: string, metadata: string): Promise<void> =>
+    around.submit(name, 'launched', `Global=true\nMachineMetadata=${metadata}`)
+  await around.agents.putMachine(
+    { id: 'M', publicIP: '', version: '', metadata: new Map([['disk', 'ssd']]) },
+    TTL,
+  )
+  await around.units.setMetadata('M', 'role', 'web')
+  await around.units.setMetadata('M', 'disk', '')
+  await global('role.service', 'role=web')
+  await global('disk.service', 'disk=ssd')
+  await around.turn()
+  t.same([...around.agent.units().keys()], ['role.service'])
+  around.pass(TTL + 1)
+  t.notOk(around.store.tree('/fleet/machines')['M/object'])
+  await around.turn()
+  t.same([...around.agent.units().keys()], ['role.service'])
+  t.notOk(around.manager.calls.some(([verb]) => verb === 'stop'))
+})
+
 test('a replaced unit is unloaded and loaded anew', async (t) => {
   const around = await fixture(t)
   await around.submit('a.service', 'launched')
