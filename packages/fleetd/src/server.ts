@@ -7,14 +7,14 @@ import type { ApiRequest, ApiResponse } from './api/http.ts'
 import { failure } from './api/http.ts'
 import { handle } from './api/router.ts'
 import { createApiServer } from './api/server.ts'
-import type { Config } from './config.ts'
+import type { Config, StoreConfig } from './config.ts'
 import { dumpState } from './dump.ts'
 import { forward } from './forward.ts'
 import { announcedURL, listen, parseListeners } from './listeners.ts'
 import { errorText } from './loop.ts'
 import { Metrics } from './metrics.ts'
 import { Session } from './session.ts'
-import { openStore } from './store.ts'
+import { openStore, type Store } from './store.ts'
 
 /** What a fleetd is made of besides its configuration. */
 export interface ServerOptions {
@@ -22,6 +22,8 @@ export interface ServerOptions {
   readonly manager: UnitManager
   readonly log: Logger
   readonly listenFds: readonly ListenFd[]
+  /** Opens the store that the configuration names; for tests, which have one in memory. */
+  readonly openStore?: (config: StoreConfig) => Promise<Store>
 }
 
 /** One fleetd: listeners and units stay, sessions come and go with the configuration. */
@@ -32,6 +34,9 @@ export class FleetServer {
   readonly #urls: string[] = []
   #config: Config
   #session: Session | undefined
+  /** While a reload goes from one session to the next neither may be stopped. */
+  #switching: Promise<unknown> = Promise.resolve()
+  #isStopping = false
 
   constructor(config: Config, options: ServerOptions) {
     this.#config = config
@@ -63,38 +68,71 @@ export class FleetServer {
     await rename(`${listenFile}.tmp`, listenFile)
   }
 
-  /** Joins the cluster. Resolves when the machine is registered; until then it keeps trying. */
+  /** Joins the cluster. Resolves when the machine is registered or the server stops; until then it keeps trying. */
   async start(): Promise<void> {
-    await this.#begin(false)
+    const client = await this.#openStore(this.#config)
+    if (this.#isStopping) return client.close()
+    this.#session = this.#newSession(client, false)
+    await this.#join(this.#session)
   }
 
-  async #begin(isReload: boolean): Promise<void> {
+  async #openStore(config: Config): Promise<Store> {
+    return await (this.#options.openStore ?? openStore)(config.store)
+  }
+
+  #newSession(client: Store, isReload: boolean): Session {
     const { machineID, manager, log } = this.#options
-    const session = new Session({
+    return new Session({
       config: this.#config,
       machineID,
-      client: await openStore(this.#config.store),
+      client,
       manager,
       metrics: this.#metrics,
       log,
       apiURL: (publicIP) => announcedURL(this.#urls, publicIP),
       isReload,
     })
-    this.#session = session
+  }
+
+  async #join(session: Session): Promise<void> {
     await session.start()
+    const { log, machineID } = this.#options
     if (session.isReady) log.info('server: registered', { machine: machineID })
   }
 
-  /** Works on with another configuration; units and the API stay up. Listeners and unit manager stay as they are. */
+  /**
+   * Works on with another configuration; units and the API stay up. Listeners and unit manager stay as they are. Resolves
+   * when the new session tries to join, so that a wrong address of the store can be corrected by another reload. Rejects,
+   * and leaves everything as it was, when the store cannot be opened.
+   */
   async reload(config: Config): Promise<void> {
+    const client = await this.#openStore(config)
     const old = this.#session
+    if (this.#isStopping || old === undefined) {
+      this.#config = config
+      return client.close()
+    }
     this.#config = config
-    await old?.stop(false)
-    if (this.#session === old) await this.#begin(true)
+    const switching = this.#switch(old, client)
+    this.#switching = switching
+    this.#join(await switching).catch((error: unknown) => {
+      this.#options.log.error('server: cannot join', { error: errorText(error) })
+    })
+  }
+
+  async #switch(old: Session, client: Store): Promise<Session> {
+    // A session that still waits for the machine ID to be free has no record of its own.
+    const isReload = old.isReady
+    await old.stop(false)
+    const session = this.#newSession(client, isReload)
+    this.#session = session
+    return session
   }
 
   /** Takes the machine out of the cluster and closes everything. */
   async stop(): Promise<void> {
+    this.#isStopping = true
+    await this.#switching
     const session = this.#session
     this.#session = undefined
     await session?.stop(true)

@@ -9,7 +9,6 @@ import {
   type Change,
   type MachineObject,
 } from '@flotilla/fleet-registry'
-import type { KvClient } from '@flotilla/kv-client'
 import type { UnitManager } from '@flotilla/systemd'
 import { AgentRunner } from './agent-runner.ts'
 import type { Config } from './config.ts'
@@ -20,12 +19,13 @@ import { errorText, Loop, pause } from './loop.ts'
 import { Membership } from './membership.ts'
 import type { Metrics } from './metrics.ts'
 import { Publisher } from './publisher.ts'
+import type { Store } from './store.ts'
 
 /** What outlives a session: a reload of the configuration begins a new one with the same units and listeners. */
 export interface SessionOptions {
   readonly config: Config
   readonly machineID: string
-  readonly client: KvClient
+  readonly client: Store
   readonly manager: UnitManager
   readonly metrics: Metrics
   readonly log: Logger

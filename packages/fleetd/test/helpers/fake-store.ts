@@ -192,6 +192,12 @@ export class FakeStore implements KeysApi {
     }
   }
 
+  isClosed = false
+
+  close(): void {
+    this.isClosed = true
+  }
+
   async createInOrder(): Promise<KvResponse> {
     return await Promise.reject(new Error('not part of this store'))
   }

@@ -1,0 +1,100 @@
+import { join } from 'node:path'
+import { test, type Test } from 'tap'
+import { readConfig, type Config } from '../src/config.ts'
+import { FleetServer } from '../src/server.ts'
+import type { Store } from '../src/store.ts'
+import { FakeManager } from './helpers/fake-manager.ts'
+import { FakeStore } from './helpers/fake-store.ts'
+import { recordLog, type RecordedLog } from './helpers/surroundings.ts'
+
+interface Fixture {
+  readonly store: FakeStore
+  readonly server: FleetServer
+  readonly log: RecordedLog
+  /** The configuration with other metadata. */
+  readonly config: (metadata: string) => Config
+  /** What the server is given when it opens the store. */
+  open: () => Promise<Store>
+}
+
+function fixture(t: Test): Fixture {
+  const store = new FakeStore()
+  const log = recordLog()
+  const config = (metadata: string): Config => {
+    const env = { FLEET_MACHINE_ID: 'M', FLEET_PUBLIC_IP: '10.0.0.1', FLEET_ETCD_KEY_PREFIX: '/f' }
+    return readConfig({ ...env, FLEET_METADATA: metadata }).config
+  }
+  const manager = new FakeManager(join(t.testdir(), 'units'))
+  const fixed: Fixture = {
+    store,
+    log,
+    config,
+    open: async () => await Promise.resolve(store),
+    server: new FleetServer(config('a=1'), {
+      machineID: 'M',
+      manager,
+      log,
+      listenFds: [],
+      openStore: async () => await fixed.open(),
+    }),
+  }
+  return fixed
+}
+
+const record = ({ store }: Fixture): string => store.tree('/f/machines')['M/object'] ?? ''
+
+test('a reload goes on with the new configuration', async (t) => {
+  const around = fixture(t)
+  await around.server.start()
+  t.match(record(around), '"Metadata":{"a":"1"}')
+  await around.server.reload(around.config('a=2'))
+  while (!record(around).includes('"Metadata":{"a":"2"}')) await new Promise(setImmediate)
+  await around.server.stop()
+  t.equal(record(around), '')
+})
+
+test('a reload that cannot open the store leaves everything as it was', async (t) => {
+  const around = fixture(t)
+  await around.server.start()
+  around.open = async () => await Promise.reject(new Error('no such certificate'))
+  await t.rejects(around.server.reload(around.config('a=2')), { message: 'no such certificate' })
+  t.notOk(around.store.isClosed, 'the session before lives on')
+  t.match(record(around), '"Metadata":{"a":"1"}')
+  await around.server.stop()
+  t.equal(record(around), '')
+})
+
+test('a reload towards a store that does not answer is corrected by the next', async (t) => {
+  const around = fixture(t)
+  await around.server.start()
+  around.store.isAway = true
+  await around.server.reload(around.config('a=2'))
+  t.match(record(around), '"Metadata":{"a":"1"}')
+  around.store.isAway = false
+  await around.server.reload(around.config('a=3'))
+  while (!record(around).includes('"Metadata":{"a":"3"}')) await new Promise(setImmediate)
+  await around.server.stop()
+})
+
+test('a server that is stopped while it reloads leaves the cluster all the same', async (t) => {
+  const around = fixture(t)
+  await around.server.start()
+  const reloading = around.server.reload(around.config('a=2'))
+  await Promise.resolve()
+  await around.server.stop()
+  await reloading
+  t.equal(record(around), '')
+  t.same(around.store.tree('/f/lease'), {})
+})
+
+test('a server that is stopped before the store is open never joins', async (t) => {
+  const around = fixture(t)
+  const waiting: ((store: Store) => void)[] = []
+  around.open = async () => await new Promise((resolve) => waiting.push(resolve))
+  const work = [around.server.start(), around.server.reload(around.config('a=2'))]
+  await around.server.stop()
+  for (const resolve of waiting) resolve(around.store)
+  await Promise.all(work)
+  t.ok(around.store.isClosed)
+  t.same(around.store.asked, [])
+})
