@@ -21,7 +21,10 @@ export interface EngineOptions {
   readonly contact: Contact
   readonly metrics: Metrics
   readonly log: Logger
+  /** Milliseconds that have passed since any moment; must not go back. */
   readonly now: () => number
+  /** The time of day, for the metrics. */
+  readonly date: () => number
   readonly signal: AbortSignal
 }
 
@@ -80,7 +83,7 @@ export class EngineRunner {
   }
 
   async #takeLease(): Promise<void> {
-    const { cache, registry, machineID, now, log, metrics, signal } = this.#options
+    const { cache, registry, machineID, now, date, log, metrics, signal } = this.#options
     const seen = cache.snapshot.lease
     const asked = now()
     let taken: HeldLease | undefined
@@ -97,7 +100,7 @@ export class EngineRunner {
     if (taken === undefined) return
     this.#options.contact.succeeded(now())
     this.#lease = { ...taken, renewedAt: asked }
-    metrics.becameLeader(now())
+    metrics.becameLeader(date())
     log.info('engine: became leader', { machine: machineID })
     await pause(taken.waitMs, signal)
   }

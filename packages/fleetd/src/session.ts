@@ -11,6 +11,7 @@ import {
 } from '@flotilla/fleet-registry'
 import type { UnitManager } from '@flotilla/systemd'
 import { AgentRunner } from './agent-runner.ts'
+import { steadyClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { Contact } from './contact.ts'
 import { EngineRunner } from './engine-runner.ts'
@@ -63,7 +64,7 @@ export class Session {
   constructor(options: SessionOptions) {
     const { config, machineID, client, manager, log } = options
     const keys = registryKeys(config.keyPrefix)
-    const now = Date.now
+    const now = steadyClock()
     const ttlSeconds = config.agentTTLSeconds
     // Beats are half a TTL apart; a longer gap means that nobody was looking.
     const contact = new Contact(ttlSeconds * 750)
@@ -87,6 +88,7 @@ export class Session {
       metrics: options.metrics,
       log,
       now,
+      date: () => Date.now(),
       signal: this.#loops.signal,
     })
     this.#membership = new Membership({

@@ -36,6 +36,7 @@ async function fixture(t: Test): Promise<Fixture> {
         metrics,
         log,
         now,
+        date: now,
         signal,
       }),
     join: async (...ids) => {

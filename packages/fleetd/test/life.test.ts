@@ -7,6 +7,7 @@ import { decodeMachine, type MachineObject } from '@flotilla/fleet-registry'
 import { test, type Test } from 'tap'
 import { ConfigError, readConfig } from '../src/config.ts'
 import { parseDurationMs } from '../src/config-values.ts'
+import { steadyClock } from '../src/clock.ts'
 import { Contact } from '../src/contact.ts'
 import { defaultInterface, readMachineID } from '../src/identity.ts'
 import { eachLimit, errorText, Loop } from '../src/loop.ts'
@@ -89,6 +90,29 @@ test('the machine ID must be there; the address is that of the default route', a
     'eth1\t0000FEA9\t0\t1\t0\t0\t0\t0000FFFF\neth0\t00000000\t0100000A\t3\t0\t0\t0\t00000000\n'
   t.equal(defaultInterface(routes), 'eth0')
   t.equal(defaultInterface('Iface\n'), undefined)
+})
+
+test('a clock that is set back or a machine that slept does not make a lease look younger', (t) => {
+  const times = [
+    ['both clocks go', 1000, 1000, 1000],
+    ['the wall clock is set back', -3_600_000, 2000, 3000],
+    ['it goes on from there', 500, 500, 3500],
+    ['the machine slept: the monotonic clock stood still', 60_000, 10, 63_500],
+    ['the wall clock is set on', 3_600_000, 1000, 3_663_500],
+    ['nothing happens', 0, 0, 3_663_500],
+  ] as const
+  let [wall, monotonic] = [1_000_000, 77]
+  const now = steadyClock(
+    () => wall,
+    () => monotonic,
+  )
+  t.equal(now(), 0)
+  for (const [what, wallMs, monotonicMs, passedMs] of times) {
+    wall += wallMs
+    monotonic += monotonicMs
+    t.equal(now(), passedMs, what)
+  }
+  t.end()
 })
 
 test('contact begins anew after a failure and after a gap', (t) => {
