@@ -84,13 +84,14 @@ export class AgentRegistry {
     await this.#client.set(this.#keys.jobState(name), machineID, { ttl })
   }
 
-  /** Lets the heartbeat live on; a destroyed unit does not come back by it. False when the key is gone. */
+  /** Lets the heartbeat live on, whosever it is; a destroyed unit does not come back by it. False when the key is gone. */
   async refreshHeartbeat(name: string, ttl: number): Promise<boolean> {
     return await this.#refresh(this.#keys.jobState(name), ttl)
   }
 
-  async removeHeartbeat(name: string): Promise<void> {
-    await this.#delete(this.#keys.jobState(name))
+  /** Takes this machine's heartbeat back; that of the machine to which the unit has moved stays. */
+  async removeHeartbeat(name: string, machineID: string): Promise<void> {
+    await this.#delete(this.#keys.jobState(name), { prevValue: machineID })
   }
 
   async #refresh(key: string, ttl: number): Promise<boolean> {

@@ -162,8 +162,10 @@ async function states(t: Test, client: KvClient): Promise<void> {
   await agent.putHeartbeat('a.service', 'M1', 30)
   t.equal(await agent.refreshHeartbeat('a.service', 30), true)
   t.ok((await client.get('/fleet/job/a.service/job-state')).node.ttl)
-  await agent.removeHeartbeat('a.service')
-  await agent.removeHeartbeat('a.service')
+  await agent.removeHeartbeat('a.service', 'M2')
+  t.equal((await client.get('/fleet/job/a.service/job-state')).node.value, 'M1', 'not its own')
+  await agent.removeHeartbeat('a.service', 'M1')
+  await agent.removeHeartbeat('a.service', 'M1')
 }
 
 async function placements(t: Test, client: KvClient): Promise<void> {

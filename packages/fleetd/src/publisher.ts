@@ -2,6 +2,7 @@ import type { Logger } from '@flotilla/daemon'
 import {
   encodeUnitState,
   type AgentRegistry,
+  type Change,
   type Snapshot,
   type UnitState,
 } from '@flotilla/fleet-registry'
@@ -13,8 +14,8 @@ export interface PublisherOptions {
   readonly machineID: string
   readonly ttlSeconds: number
   readonly log: Logger
-  /** What is known of the registry: a heartbeat must not bring a destroyed unit back, nor is one removed that is not there. */
-  readonly snapshot: Pick<Snapshot, 'hasJob' | 'heartbeat'>
+  /** What is known of the registry: a heartbeat must not bring a destroyed unit back, nor stand in the way of another's. */
+  readonly snapshot: Pick<Snapshot, 'job' | 'heartbeat'>
 }
 
 interface Publication {
@@ -69,6 +70,32 @@ export class Publisher {
     const unit = this.#unit(name)
     unit.isLaunched = isLaunched
     this.#kick(name, unit)
+  }
+
+  /** The registry has changed: heartbeats that others removed or wrote over are written again. */
+  noticed(change: Change): void {
+    if (change.type !== 'job' && change.type !== 'all') return
+    for (const [name, unit] of this.#units) {
+      if (change.type === 'job' && change.name !== name) continue
+      if (!unit.isLaunched || unit.written.isLaunched !== true || !this.#isMissing(name)) continue
+      unit.written.isLaunched = undefined
+      this.#kick(name, unit)
+    }
+  }
+
+  /** Whether this machine is the one to say that the unit is launched. */
+  #belongsHere(name: string): boolean {
+    const { snapshot, machineID } = this.#options
+    const job = snapshot.job(name)
+    return job !== undefined && (job.requirements.global || job.target === machineID)
+  }
+
+  /** Whether it has to say so, because nobody does or another machine does. All machines of a global unit share the key. */
+  #isMissing(name: string): boolean {
+    const { snapshot, machineID } = this.#options
+    const heartbeat = snapshot.heartbeat(name)
+    if (heartbeat === machineID || !this.#belongsHere(name)) return false
+    return heartbeat === '' || snapshot.job(name)?.requirements.global !== true
   }
 
   /** Takes everything back that was said about the unit. */
@@ -171,11 +198,13 @@ export class Publisher {
     if (wanted === written.isLaunched && !(wanted && isRefresh)) return
     if (!wanted) {
       const isThere = written.isLaunched === true || snapshot.heartbeat(name) === machineID
-      if (isThere) await registry.removeHeartbeat(name)
+      if (isThere) await registry.removeHeartbeat(name, machineID)
     } else {
       const isKept =
-        written.isLaunched === true && (await registry.refreshHeartbeat(name, ttlSeconds))
-      if (!isKept && snapshot.hasJob(name)) {
+        written.isLaunched === true &&
+        !this.#isMissing(name) &&
+        (await registry.refreshHeartbeat(name, ttlSeconds))
+      if (!isKept && this.#belongsHere(name)) {
         await registry.putHeartbeat(name, machineID, ttlSeconds)
       }
     }

@@ -182,6 +182,7 @@ export class Session {
 
   #changed(change: Change): void {
     if (change.type !== 'state' && change.type !== 'api') this.#engineLoop.trigger()
+    this.publisher.noticed(change)
     if (this.agent.concerns(change)) this.#agentLoop.trigger()
   }
 
