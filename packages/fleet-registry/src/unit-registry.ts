@@ -39,7 +39,7 @@ export class UnreadableUnitError extends Error {
 /** More missing unit files than this are fetched with one recursive read. */
 const SINGLE_READS_MAX = 8
 
-/** Remembered files that the last call did not need; beyond that they are dropped. */
+/** Remembered files that the last list did not need; beyond that they are dropped. */
 const SPARE_FILES_MAX = 1000
 
 /**
@@ -49,7 +49,7 @@ const SPARE_FILES_MAX = 1000
 export class UnitRegistry {
   readonly #client: KeysApi
   readonly #keys: Keys
-  readonly #files = new Map<string, UnitFile | undefined>()
+  readonly #files = new Map<string, UnitFile>()
 
   constructor(client: KeysApi, keys: Keys) {
     this.#client = client
@@ -63,10 +63,11 @@ export class UnitRegistry {
       this.#read(this.#keys.allStates),
     ])
     const records = (jobs?.nodes ?? []).map(jobRecord).filter((record) => record.hash !== '')
-    await this.#fetchFiles(new Set(records.map((record) => record.hash)))
+    const files = await this.#filesOf(new Set(records.map((record) => record.hash)))
+    this.#forgetOthers(files)
     const reported = new Map((states?.nodes ?? []).map((node) => [lastOf(node.key), node]))
     return records
-      .flatMap((record) => this.#unit(record, reported.get(record.name)) ?? [])
+      .flatMap((record) => unitOf(record, files.get(record.hash), reported.get(record.name)) ?? [])
       .toSorted((a, b) => (a.name < b.name ? -1 : 1))
   }
 
@@ -80,41 +81,41 @@ export class UnitRegistry {
     if (job === undefined) return undefined
     const record = jobRecord(job)
     if (record.hash === '') return undefined
-    await this.#fetchFiles(new Set([record.hash]))
-    const unit = this.#unit(record, states)
+    const files = await this.#filesOf(new Set([record.hash]))
+    const unit = unitOf(record, files.get(record.hash), states)
     if (unit === undefined) throw new UnreadableUnitError(`unit ${name} cannot be read`)
     return unit
   }
 
-  #unit(record: JobRecord, states: KvNode | undefined): Unit | undefined {
-    const file = this.#files.get(record.hash)
-    if (file === undefined || !isJobState(record.targetState)) return undefined
-    const hasState = (states?.nodes ?? []).some((node) => lastOf(node.key) === record.target)
-    return {
-      name: record.name,
-      file,
-      isGlobal: readRequirements(record.name, file.options).global,
-      targetState: record.targetState,
-      currentState: currentState({ ...record, hasState }),
-      target: record.target,
+  /** Files by hash, without those that are missing or cannot be read. What is known is taken before anything is awaited. */
+  async #filesOf(hashes: ReadonlySet<string>): Promise<Map<string, UnitFile>> {
+    const files = new Map<string, UnitFile>()
+    const missing: string[] = []
+    for (const hash of hashes) {
+      const known = this.#files.get(hash)
+      if (known === undefined) missing.push(hash)
+      else files.set(hash, known)
     }
+    for (const node of await this.#readFiles(missing)) {
+      const [hash, file] = [lastOf(node.key), readUnitFile(node.value ?? '')]
+      if (file === undefined) continue
+      this.#files.set(hash, file)
+      if (hashes.has(hash)) files.set(hash, file)
+    }
+    return files
   }
 
-  async #fetchFiles(hashes: ReadonlySet<string>): Promise<void> {
-    const missing = [...hashes].filter((hash) => this.#files.get(hash) === undefined)
-    if (missing.length > SINGLE_READS_MAX) {
-      const root = await this.#read(this.#keys.unitFiles)
-      for (const node of root?.nodes ?? []) this.#keep(node)
-    } else {
-      const nodes = await Promise.all(missing.map((hash) => this.#read(this.#keys.unitFile(hash))))
-      for (const node of nodes) if (node !== undefined) this.#keep(node)
-    }
-    if (this.#files.size <= hashes.size + SPARE_FILES_MAX) return
-    for (const hash of this.#files.keys()) if (!hashes.has(hash)) this.#files.delete(hash)
+  async #readFiles(hashes: readonly string[]): Promise<readonly KvNode[]> {
+    if (hashes.length > SINGLE_READS_MAX)
+      return (await this.#read(this.#keys.unitFiles))?.nodes ?? []
+    const nodes = await Promise.all(hashes.map((hash) => this.#read(this.#keys.unitFile(hash))))
+    return nodes.filter((node) => node !== undefined)
   }
 
-  #keep(node: KvNode): void {
-    this.#files.set(lastOf(node.key), readUnitFile(node.value ?? ''))
+  /** Only a list of all units knows which files nobody needs any more. */
+  #forgetOthers(needed: ReadonlyMap<string, UnitFile>): void {
+    if (this.#files.size <= needed.size + SPARE_FILES_MAX) return
+    for (const hash of this.#files.keys()) if (!needed.has(hash)) this.#files.delete(hash)
   }
 
   /** Stores a unit file and points the unit at it; an existing unit of that name is replaced. */
@@ -188,6 +189,24 @@ export class UnitRegistry {
       if (isKvError(error, 100)) return undefined
       throw error
     }
+  }
+}
+
+/** `undefined` when the unit cannot be read. */
+function unitOf(
+  record: JobRecord,
+  file: UnitFile | undefined,
+  states: KvNode | undefined,
+): Unit | undefined {
+  if (file === undefined || !isJobState(record.targetState)) return undefined
+  const hasState = (states?.nodes ?? []).some((node) => lastOf(node.key) === record.target)
+  return {
+    name: record.name,
+    file,
+    isGlobal: readRequirements(record.name, file.options).global,
+    targetState: record.targetState,
+    currentState: currentState({ ...record, hasState }),
+    target: record.target,
   }
 }
 
