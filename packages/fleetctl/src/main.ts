@@ -6,6 +6,7 @@ import { createProgram, type Chosen } from './program.ts'
 
 /** fleetctl: one command, its exit code. */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', endWithReader)
   let chosen: Chosen | undefined
   const program = createProgram(env, (choice) => {
     chosen = choice
@@ -22,6 +23,11 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
     return 0
   }
   return await run(chosen, env)
+}
+
+/** A reader that has seen enough (`fleetctl list-units | head`) ends the command as it would end any other. */
+function endWithReader(error: NodeJS.ErrnoException): never {
+  process.exit(error.code === 'EPIPE' ? 141 : 1)
 }
 
 /** Commands by name; only the one that is asked for is loaded. */

@@ -34,6 +34,16 @@ async function fixture(t: Test, files: Files = {}): Promise<Fixture> {
 const ok = (stdout: string, stderr = ''): Result => ({ code: 0, stdout, stderr })
 const bad = (stderr: string, stdout = ''): Result => ({ code: 1, stdout, stderr })
 
+test('a reader that has seen enough ends the command without a word', async (t) => {
+  const { fleet, cwd } = await fixture(t)
+  fleet.add('a.service')
+  const env = { FLEETCTL_ENDPOINT: fleet.url }
+  for (const command of ['list-units', 'list-unit-files', 'list-machines', 'version']) {
+    const result = await fleetctl([command], { cwd, env, isUnread: true })
+    t.same(result, { code: 141, stdout: '', stderr: '' }, command)
+  }
+})
+
 test('submit, load, start, stop, unload, destroy', async (t) => {
   const { run, fleet } = await fixture(t, { 'a.service': UNIT })
   t.same(await run('submit', 'a.service'), ok('Unit a.service inactive\n'))

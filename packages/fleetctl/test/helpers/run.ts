@@ -18,11 +18,13 @@ export interface RunOptions {
   readonly stdin?: string
   /** Leaves stdin open after the text. */
   readonly keepsStdin?: boolean
+  /** Nobody reads what the command prints. */
+  readonly isUnread?: boolean
 }
 
 /** Runs fleetctl in a directory. */
 export async function fleetctl(args: readonly string[], options: RunOptions = {}): Promise<Result> {
-  const { cwd = '/', env = {}, stdin = '', keepsStdin = false } = options
+  const { cwd = '/', env = {}, stdin = '', keepsStdin = false, isUnread = false } = options
   const child = spawn(process.execPath, [BIN, ...args], {
     cwd,
     env: { PATH: process.env['PATH'], TZ: 'UTC', ...env },
@@ -30,6 +32,7 @@ export async function fleetctl(args: readonly string[], options: RunOptions = {}
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  if (isUnread) child.stdout.destroy()
   if (keepsStdin) child.stdin.write(stdin)
   else child.stdin.end(stdin)
   const [code]: (number | null)[] = await once(child, 'close')
