@@ -94,6 +94,7 @@ function takeFlag(word: string, words: string[], { flags, command }: Parsed): vo
   value ??= words.shift()
   if (value === undefined) throw new UsageError(`flag needs an argument: --${spec.name}`)
   if (spec.value === undefined || spec.value === 'bool') value = String(toBool(value, spec.name))
+  if (spec.value === 'count' || spec.value === 'port') checkInteger(value, spec.name)
   flags.set(spec.name, { value, isSwitch: spec.value === undefined })
 }
 
@@ -109,13 +110,22 @@ function findFlag(
   return known.find((spec) => spec.name === name || spec.short === name)
 }
 
+/** A number that was mistyped must not be taken for none: without `--block-attempts` a command waits for ever. */
+function checkInteger(text: string, flag: string): void {
+  if (!/^[+-]?\d+$/.test(text)) throw invalid(text, flag, 'ParseInt')
+}
+
 const TRUE = new Set(['1', 't', 'T', 'TRUE', 'true', 'True'])
 const FALSE = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False'])
 
 function toBool(text: string, flag: string): boolean {
   if (TRUE.has(text)) return true
   if (FALSE.has(text)) return false
-  throw new UsageError(
-    `invalid argument ${JSON.stringify(text)} for "--${flag}" flag: strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`,
-  )
+  throw invalid(text, flag, 'ParseBool')
+}
+
+function invalid(text: string, flag: string, parser: string): UsageError {
+  const quoted = JSON.stringify(text)
+  const why = `strconv.${parser}: parsing ${quoted}: invalid syntax`
+  return new UsageError(`invalid argument ${quoted} for "--${flag}" flag: ${why}`)
 }

@@ -42,6 +42,31 @@ test('flags stand anywhere and take their values either way', (t) => {
   t.end()
 })
 
+test('a number that is none is refused', (t) => {
+  const refused = [
+    ['start', 'block-attempts', 'abc'],
+    ['stop', 'block-attempts', '1.5'],
+    ['journal', 'lines', ''],
+    ['journal', 'lines', '5x'],
+    ['status', 'ssh-port', 'ssh'],
+  ] as const
+  for (const [command, flag, value] of refused) {
+    const why = `strconv.ParseInt: parsing "${value}": invalid syntax`
+    t.throws(
+      () => normalize([command, `--${flag}=${value}`, 'a']),
+      new UsageError(`invalid argument "${value}" for "--${flag}" flag: ${why}`),
+    )
+  }
+  for (const value of ['0', '12', '-1', '+3']) {
+    t.same(normalize(['load', `--block-attempts=${value}`]), [
+      'load',
+      `--block-attempts=${value}`,
+      '--',
+    ])
+  }
+  t.end()
+})
+
 test('flags of one letter work with one dash and with two', (t) => {
   for (const flag of ['-l', '--l', '--full']) {
     t.same(normalize(['list-units', flag]), ['list-units', '--full', '--'])
