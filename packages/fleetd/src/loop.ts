@@ -1,5 +1,9 @@
-/** Resolves after `ms`, or at once when the signal aborts. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Resolves after `ms`, when the signal aborts, or when what `arm` is given is called. */
+export async function pause(
+  ms: number,
+  signal: AbortSignal,
+  arm?: (wake: () => void) => void,
+): Promise<void> {
   if (signal.aborted) return
   await new Promise<void>((resolve) => {
     const done = (): void => {
@@ -9,6 +13,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
     }
     const timer = setTimeout(done, ms)
     signal.addEventListener('abort', done, { once: true })
+    arm?.(done)
   })
 }
 
@@ -57,9 +62,8 @@ export class Loop {
 
   async #rest(signal: AbortSignal): Promise<void> {
     if (this.#isTriggered) return
-    const waking = new AbortController()
-    this.#wake = () => waking.abort()
-    await pause(this.#options.intervalMs, AbortSignal.any([signal, waking.signal]))
+    // Not AbortSignal.any: a signal that lives long remembers all that were ever derived from it.
+    await pause(this.#options.intervalMs, signal, (wake) => (this.#wake = wake))
     this.#wake = undefined
   }
 }

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -157,6 +158,34 @@ test('a loop makes one pass of many triggers, and lives on after an error', asyn
   t.same(seen, [1, 2, 3, 4], 'the others are done all the same')
   t.equal(errorText(new Error('a', { cause: new Error('b') })), 'a: b')
   t.equal(errorText('x'), 'x')
+})
+
+/** Node's own sets are no instances of Set. */
+function isFilled(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'size' in value && value.size !== 0
+}
+
+test('a loop leaves nothing behind at the signal that lives as long as it', async (t) => {
+  const ending = new AbortController()
+  const { signal } = ending
+  let passes = 0
+  const loop = new Loop({
+    intervalMs: 1,
+    pass: async () => {
+      await Promise.resolve()
+      passes += 1
+      if (passes < 20) return
+      const held = Object.getOwnPropertySymbols(signal).map((key): unknown =>
+        Reflect.get(signal, key),
+      )
+      t.notOk(held.some(isFilled), 'no signals derived from it')
+      t.same(getEventListeners(signal, 'abort'), [])
+      ending.abort()
+    },
+    onError: (error) => t.fail(String(error)),
+  })
+  await loop.run(signal)
+  t.equal(passes, 20)
 })
 
 interface Fixture extends Surroundings {
