@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { endsWithin, type Logger } from '@flotilla/daemon'
 import {
   AgentRegistry,
@@ -70,6 +71,8 @@ export class Session {
     const contact = new Contact(ttlSeconds * 750)
     const registry = new AgentRegistry(client, keys)
     this.#options = options
+    // Each unit whose write has to wait listens; Node takes more than ten for a leak and says so in the log.
+    setMaxListeners(0, this.#loops.signal, this.#writes.signal)
     this.#publicIP = config.publicIP
     this.units = new UnitRegistry(client, keys)
     this.cache = new RegistryCache(client, keys)

@@ -1,16 +1,19 @@
 import { join } from 'node:path'
+import { registryKeys, UnitRegistry } from '@flotilla/fleet-registry'
 import { test, type Test } from 'tap'
 import { readConfig, type Config } from '../src/config.ts'
 import { FleetServer } from '../src/server.ts'
 import type { Store } from '../src/store.ts'
 import { FakeManager } from './helpers/fake-manager.ts'
 import { FakeStore } from './helpers/fake-store.ts'
+import { job } from './helpers/jobs.ts'
 import { recordLog, type RecordedLog } from './helpers/surroundings.ts'
 
 interface Fixture {
   readonly store: FakeStore
   readonly server: FleetServer
   readonly log: RecordedLog
+  readonly manager: FakeManager
   /** The configuration with other metadata. */
   readonly config: (metadata: string) => Config
   /** What the server is given when it opens the store. */
@@ -28,6 +31,7 @@ function fixture(t: Test): Fixture {
   const fixed: Fixture = {
     store,
     log,
+    manager,
     config,
     open: async () => await Promise.resolve(store),
     server: new FleetServer(config('a=1'), {
@@ -74,6 +78,34 @@ test('a reload towards a store that does not answer is corrected by the next', a
   await around.server.reload(around.config('a=3'))
   while (!record(around).includes('"Metadata":{"a":"3"}')) await new Promise(setImmediate)
   await around.server.stop()
+})
+
+test('an outage of the store with many units is no leak to Node', async (t) => {
+  const around = fixture(t)
+  const units = new UnitRegistry(around.store, registryKeys('/f'))
+  const names = Array.from({ length: 12 }, (_, at) => `u${at}.service`)
+  for (const name of names) {
+    await units.putUnit(name, job(name).file.options, 'launched')
+    await around.store.set(`/f/job/${name}/target`, 'M')
+  }
+  const warnings: string[] = []
+  const onWarning = ({ message }: Error): void => void warnings.push(message)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  await around.server.start()
+  const isSaid = (subState: string): boolean =>
+    names.every((name) => around.store.tree('/f/states')[`${name}/M`]?.includes(subState))
+  while (!isSaid('running')) await new Promise(setImmediate)
+  around.store.isAway = true
+  const before = around.store.asked.length
+  for (const name of names) around.manager.set(name, 'failed', 'failed')
+  while (around.store.asked.length < before + 2 * names.length) await new Promise(setImmediate)
+  // The failed writes wait for their next try, all at one signal.
+  await new Promise(setImmediate)
+  around.store.isAway = false
+  while (!isSaid('failed')) await new Promise(setImmediate)
+  await around.server.stop()
+  t.same(warnings, [])
 })
 
 test('a server that is stopped while it reloads leaves the cluster all the same', async (t) => {
