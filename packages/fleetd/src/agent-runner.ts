@@ -8,7 +8,7 @@ import {
   type Machine,
   type RegistryCache,
 } from '@flotilla/fleet-registry'
-import { UnitManagerError, type UnitManager } from '@flotilla/systemd'
+import { UnitManagerError, type UnitManager, type UnitManagerErrorCode } from '@flotilla/systemd'
 import {
   desiredUnits,
   planTasks,
@@ -129,8 +129,13 @@ export class AgentRunner {
         unit: unit === '' ? undefined : unit,
         error: errorText(error),
       })
+      if (task.type !== 'StartUnit') return false
       // systemd has refused the job (a timer without its service, say): fleet does not ask again.
-      return task.type === 'StartUnit'
+      if (!hasCode(error, 'DISCONNECTED')) return true
+      // Perhaps systemd has not heard of it; another start of what runs does nothing.
+      this.#options.publisher.setLaunched(unit, false)
+      this.#remember(unit, 'loaded')
+      return false
     }
   }
 
@@ -169,7 +174,7 @@ export class AgentRunner {
     try {
       await this.#options.manager.stop(name)
     } catch (error) {
-      if (!(error instanceof UnitManagerError && error.code === 'NO_SUCH_UNIT')) throw error
+      if (!hasCode(error, 'NO_SUCH_UNIT')) throw error
     }
   }
 
@@ -262,6 +267,10 @@ export class AgentRunner {
       unsubscribe()
     }
   }
+}
+
+function hasCode(error: unknown, code: UnitManagerErrorCode): boolean {
+  return error instanceof UnitManagerError && error.code === code
 }
 
 const DOWN = new Set(['inactive', 'failed'])

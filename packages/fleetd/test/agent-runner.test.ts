@@ -184,6 +184,22 @@ test('a start that systemd refuses is not asked for again', async (t) => {
   t.equal(await current(around, 'a.service'), 'launched', 'that says nothing about systemd')
 })
 
+test('a start that systemd has not heard of is asked for again', async (t) => {
+  const around = await fixture(t)
+  await around.submit('a.service', 'loaded')
+  await around.turn()
+  await around.units.setTargetState('a.service', 'launched')
+  await around.caughtUp()
+  around.manager.isAway = true
+  await t.rejects(around.agent.pass(), { message: 'tasks of 1 unit(s) failed' })
+  await around.publisher.settled()
+  t.equal(await current(around, 'a.service'), 'loaded')
+  around.manager.isAway = false
+  await around.turn()
+  t.same(around.manager.calls.at(-1), ['start', 'a.service'])
+  t.equal(await current(around, 'a.service'), 'launched')
+})
+
 test('a file that somebody spoilt is replaced', async (t) => {
   const around = await fixture(t)
   await around.manager.list()

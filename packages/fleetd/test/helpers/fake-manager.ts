@@ -27,7 +27,11 @@ export class FakeManager implements UnitManager {
     this.#directory = directory
   }
 
+  /** While true nothing can be asked of systemd. */
+  isAway = false
+
   #did(verb: string, name: string): void {
+    if (this.isAway) throw new UnitManagerError('DISCONNECTED', 'no connection to systemd')
     this.calls.push([verb, name])
     if (this.broken.has(`${verb} ${name}`)) throw new Error(`${verb} ${name} is broken`)
   }
