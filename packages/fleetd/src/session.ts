@@ -124,6 +124,8 @@ export class Session {
     await this.#detectAddress()
     await this.#load()
     await this.#membership.join(signal, isReload)
+    // Joining may have had to wait; by what the registry was before that no unit may be started or stopped.
+    await this.#load()
     if (signal.aborted) return
     this.cache.onChange((change) => this.#changed(change))
     const unsubscribe = manager.onChange((name) => this.agent.noticed(name))

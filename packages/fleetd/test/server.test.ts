@@ -57,6 +57,29 @@ test('a reload goes on with the new configuration', async (t) => {
   t.equal(record(around), '')
 })
 
+test('what happened while the machine ID was in use is known before anything is done', async (t) => {
+  const around = fixture(t)
+  const units = new UnitRegistry(around.store, registryKeys('/f'))
+  await units.putUnit('a.service', job('a.service').file.options, 'launched')
+  await around.store.set('/f/job/a.service/target', 'M')
+  const stranger = '{"ID":"M","PublicIP":"10.9.9.9"}'
+  await around.store.set('/f/machines/M/object', stranger, { ttl: 30 })
+  // The watch tells nothing, as over a slow connection: only what is read anew is known.
+  around.store.isMute = true
+  const starting = around.server.start()
+  while (!around.log.lines.some((line) => line.includes('machine ID is in use'))) {
+    await new Promise(setImmediate)
+  }
+  await around.store.set('/f/job/a.service/target', 'N')
+  around.store.advance(31)
+  await starting
+  while (!around.log.lines.some((line) => line.includes('engine: became leader'))) {
+    await new Promise(setImmediate)
+  }
+  await around.server.stop()
+  t.same(around.manager.calls, [])
+})
+
 test('a reload that cannot open the store leaves everything as it was', async (t) => {
   const around = fixture(t)
   await around.server.start()
