@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { FLEET_VERSION } from '@flotilla/fleet-registry'
 import { ApiError, BODY_BYTES_MAX, failure, type ApiRequest, type ApiResponse } from './http.ts'
@@ -39,20 +40,20 @@ async function answer(
   await pump(response.stream, outgoing, gone.signal)
 }
 
-/** Writes a stream as fast as the client takes it. */
+/** Writes a stream as fast as the client takes it. A client who leaves ends it, which is nobody's failure. */
 async function pump(
   stream: AsyncIterable<string>,
   outgoing: ServerResponse,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const piece of stream) {
-    if (signal.aborted) return
-    if (!outgoing.write(piece)) {
-      await new Promise<void>((resolve) => {
-        outgoing.once('drain', resolve)
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      })
+  try {
+    for await (const piece of stream) {
+      if (signal.aborted) return
+      if (!outgoing.write(piece)) await once(outgoing, 'drain', { signal })
     }
+  } catch (error) {
+    if (signal.aborted) return
+    throw error
   }
   outgoing.end()
 }
