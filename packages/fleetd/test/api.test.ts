@@ -353,6 +353,9 @@ test('status and journal are answered here or by the fleetd of the machine', asy
   t.same(await unit('mute.service'), [501, 'fleetd of machine N cannot be asked'])
   t.same(await unit('nowhere.service'), [409, 'unit is not scheduled'])
   t.match(await unit('dead.service'), [502, /does not answer/])
+  // Another fleetd has the address of one that was killed, until the key of that one expires.
+  places.set('ring.service', { machineID: 'N', isLocal: false, apiURL: url })
+  t.match(await unit('ring.service'), [502, /is another machine's/])
   t.equal((await there.ask('GET', '/flotilla/v1/units/here.service/journal?lines=x')).status, 400)
   t.equal((await ask('POST', '/flotilla/v1/units/here.service/status')).status, 405)
 })

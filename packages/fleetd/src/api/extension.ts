@@ -22,6 +22,9 @@ export interface Extension {
 /** Carries systemctl's exit code; its presence tells a client that this answer is the extension's. */
 export const EXIT_CODE_HEADER = 'Flotilla-Exit-Code'
 
+/** Query parameter of a request that comes from another fleetd. */
+const FORWARDED = 'forwarded'
+
 const RESOURCE = /^\/flotilla\/v1\/units\/([^/]+)\/(status|journal)$/
 const TEXT = 'text/plain; charset=utf-8'
 
@@ -45,8 +48,13 @@ export async function extensionResource(
     if (place.apiURL === undefined) {
       throw new ApiError(501, `fleetd of machine ${place.machineID} cannot be asked`)
     }
+    // Whoever asks took this fleetd for that of the machine: passing on what was passed on would go round in a ring.
+    if (request.query.has(FORWARDED)) {
+      throw new ApiError(502, `the address of machine ${place.machineID} is another machine's`)
+    }
     const query = new URLSearchParams(request.query)
     query.set('machineID', place.machineID)
+    query.set(FORWARDED, 'true')
     const url = `${place.apiURL}/flotilla/v1/units/${encodeURIComponent(name)}/${kind}?${query.toString()}`
     return await extension.forward(url, request.signal)
   }
