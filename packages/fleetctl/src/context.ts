@@ -56,6 +56,15 @@ export async function machinesByID(client: Client): Promise<Map<string, Machine>
   return new Map((await client.machines()).map((machine) => [machine.id, machine]))
 }
 
+/** The same for a line about a unit that is where it should be: without an answer its machine is told without address. */
+export async function machinesIfTold(client: Client): Promise<Map<string, Machine>> {
+  try {
+    return await machinesByID(client)
+  } catch {
+    return new Map()
+  }
+}
+
 /** The text of an error. */
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

@@ -7,7 +7,7 @@ import {
   type UnitFile,
 } from '@flotilla/fleet-registry'
 import type { Client, Unit } from './client/types.ts'
-import { errorText, machineLegend, machinesByID, type Context } from './context.ts'
+import { errorText, machineLegend, machinesIfTold, type Context } from './context.ts'
 import {
   findContent,
   readLocalUnit,
@@ -170,6 +170,6 @@ class Creator {
   async #formerMachine(replaced: Unit | undefined): Promise<string> {
     const id = replaced?.machineID ?? ''
     if (id === '' || !this.#options.tellsFormerMachine) return ''
-    return ` on ${machineLegend(await machinesByID(this.#client), id, false)}`
+    return ` on ${machineLegend(await machinesIfTold(this.#client), id, false)}`
   }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobState } from '@flotilla/fleet-registry'
 import type { Client, Machine, Unit } from './client/types.ts'
-import { errorText, machineLegend, machinesByID, type Context } from './context.ts'
+import { errorText, machineLegend, machinesIfTold, type Context } from './context.ts'
 
 /** Milliseconds of one round of `--block-attempts`. */
 const ROUND_MS = 2000
@@ -80,7 +80,7 @@ export class Waiter {
   /** ` on 11aa22bb.../10.0.0.1`; an inactive unit is nowhere. */
   async #place(unit: Unit, state: JobState): Promise<string> {
     if (unit.machineID === '' || state === 'inactive') return ''
-    this.#machines ??= machinesByID(this.#client)
+    this.#machines ??= machinesIfTold(this.#client)
     return ` on ${machineLegend(await this.#machines, unit.machineID, false)}`
   }
 

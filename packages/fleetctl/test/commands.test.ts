@@ -44,6 +44,13 @@ test('a reader that has seen enough ends the command without a word', async (t) 
   }
 })
 
+test('a unit that has started is no failure because its machine cannot be looked up', async (t) => {
+  const { run, fleet } = await fixture(t, { 'a.service': UNIT })
+  fleet.listsMachines = false
+  const told = 'Unit a.service inactive\nUnit a.service launched on 01234567...\n'
+  t.same(await run('start', 'a.service'), ok(told))
+})
+
 test('submit, load, start, stop, unload, destroy', async (t) => {
   const { run, fleet } = await fixture(t, { 'a.service': UNIT })
   t.same(await run('submit', 'a.service'), ok('Unit a.service inactive\n'))

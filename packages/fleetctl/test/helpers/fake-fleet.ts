@@ -24,6 +24,7 @@ export class FakeFleet {
   /** Answered instead of everything. */
   failure: { status: number; body: string } | undefined
   offersStatus = true
+  listsMachines = true
   url = ''
 
   async listen(t: Test): Promise<void> {
@@ -63,7 +64,9 @@ export class FakeFleet {
       response.writeHead(this.failure.status).end(this.failure.body)
       return
     }
-    if (url.pathname.startsWith('/flotilla/')) this.#extension(response, { name, what, url })
+    if (kind === 'machines' && !this.listsMachines) {
+      send(response, 500, { error: { code: 500, message: '' } })
+    } else if (url.pathname.startsWith('/flotilla/')) this.#extension(response, { name, what, url })
     else if (kind === 'machines') send(response, 200, { machines: this.#machines() })
     else if (kind === 'state') send(response, 200, { states: this.#states(url) })
     else if (name === '') this.#page(response, url)
