@@ -9,7 +9,15 @@ import { type Test, test } from 'tap'
 import { hierarchies, runningMachines } from '../src/harness/cgroup.ts'
 import { DeadlineError, waitFor } from '../src/harness/deadline.ts'
 import { isRequired, preflight, skipLine } from '../src/harness/preflight.ts'
-import { descendantsOf, isAlive, must, pids, readOrEmpty, run } from '../src/harness/process.ts'
+import {
+  childrenOf,
+  descendantsOf,
+  isAlive,
+  must,
+  pids,
+  readOrEmpty,
+  run,
+} from '../src/harness/process.ts'
 
 const FIXTURE = fileURLToPath(new URL('./fixtures/one-machine.js', import.meta.url))
 const reasons = await preflight()
@@ -45,6 +53,13 @@ test('a command that takes too long is killed with all that it started', async (
     return left.length === 0 ? { done: true } : { seen: left.join(' ') }
   }
   t.ok(await waitFor('the sleepers to be gone', look))
+})
+
+test('a process that could not be started has nothing below it that might be killed', (t) => {
+  t.same(childrenOf(0), [])
+  t.same(descendantsOf([0]), [])
+  t.ok(descendantsOf([process.ppid, 0]).includes(process.pid), 'its neighbours keep theirs')
+  t.end()
 })
 
 test('a failing command is an error that holds what it printed', async (t) => {

@@ -98,17 +98,20 @@ export function signal(pid: number, name: NodeJS.Signals | 0): boolean {
   }
 }
 
-/** The processes whose parent is `pid`, as this pid namespace numbers them. */
+/**
+ * The processes whose parent is `pid`, as this pid namespace numbers them. None for 0, which stands for
+ * a process that could not be started: the kernel's own 0 is above all others, and callers kill what they find.
+ */
 export function childrenOf(pid: number): number[] {
-  return pids().filter((candidate) => statOf(candidate)?.parent === pid)
+  return pids().filter((candidate) => pid > 0 && statOf(candidate)?.parent === pid)
 }
 
-/** All processes below the given ones, as they are at this moment. */
+/** All processes below the given ones, as they are at this moment; none below 0, as above. */
 export function descendantsOf(ancestors: readonly number[]): number[] {
   const table = pids().map((pid) => ({ pid, parent: statOf(pid)?.parent }))
   const below = (pid: number): number[] =>
     table.flatMap((entry) => (entry.parent === pid ? [entry.pid, ...below(entry.pid)] : []))
-  return ancestors.flatMap(below)
+  return ancestors.filter((pid) => pid > 0).flatMap(below)
 }
 
 /** True while the process exists and is no zombie. */
