@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -67,6 +67,18 @@ test('a failing command is an error that holds what it printed', async (t) => {
     message: 'sh -c echo out; echo err >&2; exit 3: exit status 3\nout\nerr',
     code: 3,
   })
+})
+
+test('a look whether machines can be booted leaves no file behind', async (t) => {
+  const directory = t.testdir()
+  const before = process.env['TMPDIR']
+  process.env['TMPDIR'] = directory
+  t.teardown(() => {
+    if (before === undefined) delete process.env['TMPDIR']
+    else process.env['TMPDIR'] = before
+  })
+  t.same(await preflight(), reasons, 'and sees the same again')
+  t.same(readdirSync(directory), [])
 })
 
 test('machines need what is missing, by name', (t) => {

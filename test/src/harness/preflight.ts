@@ -18,7 +18,7 @@ export const NAMESPACES: readonly string[] = [
 /** What is probed inside fresh namespaces: nothing of it can stay behind. */
 const PROBES = {
   'an overlay mount':
-    'd=$(mktemp -d) && mount -t tmpfs tmpfs $d && mkdir $d/l $d/u $d/w $d/m && mount -t overlay overlay -o lowerdir=$d/l,upperdir=$d/u,workdir=$d/w $d/m',
+    'mount -t tmpfs tmpfs /tmp && cd /tmp && mkdir l u w m && mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m',
   'a bridge': 'ip link add flotilla0 type bridge',
   'nft on bridges': 'nft add table bridge flotilla',
 } as const
