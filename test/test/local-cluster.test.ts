@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import tap, { test } from 'tap'
 import { readOrEmpty, run } from '../src/harness/process.ts'
+import { LocalCluster } from '../src/launch/local-cluster.ts'
 import { Launcher, untilGone } from './helpers/launcher.ts'
 
 tap.setTimeout(300_000)
@@ -11,7 +12,9 @@ const TTL = { FLOTILLA_AGENT_TTL: '5s' }
 
 /** The directory that the launcher said it uses. */
 function directoryOf(launcher: Launcher): string {
-  return /^starting .* in (\/\S+)$/m.exec(launcher.stdout)?.[1] ?? ''
+  const [, directory] = /^starting .* in (\/\S+)$/m.exec(launcher.stdout) ?? []
+  if (directory === undefined) throw new Error('the launcher named no directory')
+  return directory
 }
 
 /** The fleetd of a machine, from the list that the launcher prints. */
@@ -101,6 +104,14 @@ test('a launcher killed with SIGKILL takes everything along', async (t) => {
   launcher.signal('SIGKILL')
   t.ok(await untilGone(processes))
   t.notOk(existsSync(directory))
+})
+
+test('a cluster that is closed while it starts begins nothing any more', async (t) => {
+  const cluster = new LocalCluster()
+  const started = cluster.start({ usualPorts: false, agentTTL: '5s' })
+  await Promise.all([started, cluster.close()])
+  t.same(cluster.children, [])
+  t.notOk(existsSync(cluster.directory))
 })
 
 test('a signal during the start ends it as well', async (t) => {

@@ -61,6 +61,8 @@ export class LocalCluster {
     const [client = '', legacy = '', peer = '', ...fleet] = ports.map(
       (port) => `http://127.0.0.1:${port}`,
     )
+    // Whatever began from here on would outlive the end that has come meanwhile.
+    if (this.#isClosed) return
     const storeURLs = [client, legacy]
     this.#storeURLs = storeURLs
     this.#kvd = startKvd(this.directory, { clients: storeURLs, peer })
