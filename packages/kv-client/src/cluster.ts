@@ -16,6 +16,7 @@ export interface Call {
   readonly isPoll?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly onHeaders?: ((status: number, headers: IncomingHttpHeaders) => void) | undefined
+  readonly onData?: (() => void) | undefined
 }
 
 export interface ClusterOptions {
@@ -138,6 +139,7 @@ export class Cluster {
       answerBytesMax,
       isPoll: call.isPoll === true,
       onHeaders: call.onHeaders,
+      onData: call.onData,
     })
   }
 

@@ -25,6 +25,8 @@ export interface HttpRequest {
   /** A long poll: keeps its connection apart and alive. */
   readonly isPoll: boolean
   readonly onHeaders?: ((status: number, headers: IncomingHttpHeaders) => void) | undefined
+  /** Called for every piece of the body, as it comes. */
+  readonly onData?: (() => void) | undefined
 }
 
 /** The connections of a client: kept alive, closed together; requests in flight and later ones then reject. */
@@ -155,7 +157,7 @@ function exchange(
       clearTimeout(timer)
       const { statusCode: status = 0 } = message
       request.onHeaders?.(status, message.headers)
-      collect(message, request.answerBytesMax).then(
+      collect(message, request).then(
         (text) => settle(() => resolve({ status, headers: message.headers, body: text })),
         fail,
       )
@@ -203,14 +205,18 @@ function watchConnection(call: ClientRequest, onConnected: () => void): void {
   })
 }
 
-async function collect(message: IncomingMessage, bytesMax: number): Promise<string> {
+async function collect(
+  message: IncomingMessage,
+  { answerBytesMax, onData }: HttpRequest,
+): Promise<string> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of message) {
     if (!Buffer.isBuffer(chunk)) continue
+    onData?.()
     size += chunk.length
-    if (size > bytesMax) {
-      const text = `client: answer is longer than ${bytesMax} bytes`
+    if (size > answerBytesMax) {
+      const text = `client: answer is longer than ${answerBytesMax} bytes`
       throw new TransportError(text, 'ANSWER_TOO_LARGE', true)
     }
     chunks.push(chunk)

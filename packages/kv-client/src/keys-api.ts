@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Call, Cluster } from './cluster.ts'
 import { encodeForm, keyPath } from './keys.ts'
 import type {
@@ -38,7 +37,7 @@ export function isEmpty(answer: { readonly status: number; readonly body: string
 export function waitCall(
   key: string,
   options: WaitOptions = {},
-  onHeaders?: (status: number, headers: IncomingHttpHeaders) => void,
+  listeners: Pick<Call, 'onHeaders' | 'onData'> = {},
 ): Call {
   const query = encodeForm({
     recursive: String(options.recursive ?? false),
@@ -46,7 +45,7 @@ export function waitCall(
     waitIndex: String(options.waitIndex ?? 0),
   })
   const path = `${keyPath(key)}?${query}`
-  return { method: 'GET', path, isPoll: true, signal: options.signal, onHeaders }
+  return { method: 'GET', path, isPoll: true, signal: options.signal, ...listeners }
 }
 
 function getCall(key: string, options: GetOptions = {}): Call {

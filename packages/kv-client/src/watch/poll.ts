@@ -15,6 +15,9 @@ import type { Session, Target } from './session.ts'
 //   open ──headers──> waiting ──graceMs──> confirmed ──renewMs──> open the next beside it
 //     └──────────────────┴────── an event: both are given up, open the next
 //
+// An event may be long and the line slow: once a poll's body has begun nothing is confirmed until it is
+// whole, or has stood still for renewMs, which is a failure.
+//
 // A renewal without headers means that the member is gone though its connections are not, or that a
 // proxy holds the headers back (etcd's own does): the watch begins again from its index, elsewhere.
 
@@ -30,11 +33,14 @@ type Happening =
   | { readonly type: 'answer'; readonly poll: Poll; readonly answer: ClusterAnswer }
   | { readonly type: 'failure'; readonly poll: Poll; readonly error: Error }
   | { readonly type: 'headers'; readonly poll: Poll; readonly index: number }
+  | { readonly type: 'data'; readonly poll: Poll }
   | { readonly type: 'time'; readonly timer: object; readonly run: () => void }
   | { readonly type: 'abort' }
 
 interface Poll {
   readonly controller: AbortController
+  /** A part of its event is here. */
+  hasBegun: boolean
 }
 
 /** A watch by long polls: the only way with a real etcd. */
@@ -124,8 +130,16 @@ class Polls {
     if (!this.#polls.includes(poll)) return undefined
     if (happening.type === 'failure') throw happening.error
     if (happening.type === 'answer') return this.#answered(poll, happening.answer)
-    this.#in(this.#options.graceMs, () => this.#confirm(poll, happening.index))
+    if (happening.type === 'data') this.#begun(poll)
+    else if (!this.#polls.some(({ hasBegun }) => hasBegun)) {
+      this.#in(this.#options.graceMs, () => this.#confirm(poll, happening.index))
+    }
     return undefined
+  }
+
+  #begun(poll: Poll): void {
+    poll.hasBegun = true
+    this.#failLater(poll)
   }
 
   #answered(poll: Poll, answer: ClusterAnswer): Step | undefined {
@@ -159,27 +173,33 @@ class Polls {
   }
 
   #renewLater(): void {
+    this.#in(this.#options.renewMs, () => this.#failLater(this.#open()))
+  }
+
+  #failLater(poll: Poll): void {
     this.#in(this.#options.renewMs, () => {
-      const renewal = this.#open()
-      this.#in(this.#options.renewMs, () => {
-        const text = 'client: the watched member does not answer'
-        const error = new TransportError(text, 'HEADER_TIMEOUT', true)
-        this.#inbox.push({ type: 'failure', poll: renewal, error })
-      })
+      const text = 'client: the watched member does not answer'
+      const error = new TransportError(text, 'HEADER_TIMEOUT', true)
+      this.#inbox.push({ type: 'failure', poll, error })
     })
   }
 
   #in(ms: number, run: () => void): void {
     clearTimeout(this.#timer.handle)
     const timer: { handle?: NodeJS.Timeout } = {}
-    timer.handle = setTimeout(() => this.#inbox.push({ type: 'time', timer, run }), ms)
+    // A process that stood still finds its timers due before it has read what came meanwhile: that goes first.
+    timer.handle = setTimeout(
+      () => setImmediate(() => this.#inbox.push({ type: 'time', timer, run })),
+      ms,
+    )
     this.#timer = timer
   }
 
   #open(): Poll {
     const { cluster } = this.#options
     const controller = new AbortController()
-    const poll: Poll = { controller }
+    const poll: Poll = { controller, hasBegun: false }
+    let isGood = false
     const call = waitCall(
       this.#target.key,
       {
@@ -187,9 +207,15 @@ class Polls {
         waitIndex: this.#after + 1,
         signal: controller.signal,
       },
-      (status, headers) => {
-        const index = headerNumber(headers, 'x-etcd-index')
-        if (status === 200) this.#inbox.push({ type: 'headers', poll, index })
+      {
+        onHeaders: (status, headers) => {
+          isGood = status === 200
+          const index = headerNumber(headers, 'x-etcd-index')
+          if (isGood) this.#inbox.push({ type: 'headers', poll, index })
+        },
+        onData: () => {
+          if (isGood) this.#inbox.push({ type: 'data', poll })
+        },
       },
     )
     cluster.call(call).then(
