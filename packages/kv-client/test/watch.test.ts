@@ -330,6 +330,32 @@ test('a malformed frame ends the connection, not the watch', async (t) => {
   t.strictSame(await next, ['event /a 4'])
 })
 
+test('a server that is too busy for a watch is asked again, one that refuses it is not', async (t) => {
+  const server = await standIn(t, true)
+  const retries: string[] = []
+  const kv = client(t, server.url)
+  const onRetry = (error: Error): void => void retries.push(error.message)
+  const watch = kv.watch('/a', { afterIndex: 3, onRetry })
+  const next = take(watch, 1)
+  const refuse = (id: number, errorCode: number): void =>
+    server.say(JSON.stringify({ id, type: 'error', errorCode, message: `code ${errorCode}` }))
+  for (const errorCode of [300, 301]) {
+    await until(() => server.watching === 1)
+    refuse(1, errorCode)
+    await until(() => server.watching === 0)
+  }
+  await until(() => server.watching === 1)
+  server.write('/a', '')
+  t.strictSame(await next, ['event /a 4'])
+  t.strictSame(retries, ['code 300', 'code 301'])
+  await watch.return?.()
+  await until(() => server.watching === 0)
+  const refused = kv.watch('/a').next()
+  await until(() => server.watching === 1)
+  refuse(1, 110)
+  await t.rejects(refused, { name: 'KvError', errorCode: 110 })
+})
+
 test('a watch goes to the next member when one is lost, whatever each of them speaks', async (t) => {
   const kvd = await standIn(t, true)
   const etcd = await standIn(t, false)

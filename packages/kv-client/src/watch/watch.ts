@@ -15,6 +15,9 @@ export interface WatchDeps {
   readonly backoff: BackoffLimits
 }
 
+/** Refusals that say "not now": Raft trouble, an election. Over HTTP they are 5xx, which is tried again, too. */
+const PASSING = [300, 301] as const
+
 /**
  * Joins sessions into one sequence: an event counts once, by its modifiedIndex, whatever the number
  * of sessions that bring it; a gap (401) is filled by a fresh read.
@@ -58,7 +61,7 @@ export async function* watch(
         failure = asError(error)
       }
     }
-    if (failure instanceof KvError) throw failure
+    if (failure instanceof KvError && !isKvError(failure, ...PASSING)) throw failure
     failures += 1
     const waitMs = backoffMs(failures, deps.backoff, deps.random)
     options.onRetry?.(failure, waitMs)
