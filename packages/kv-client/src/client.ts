@@ -5,6 +5,7 @@ import { ClusterError } from './errors.ts'
 import { createConnections } from './http.ts'
 import type { Connections } from './http.ts'
 import { createKeysApi } from './keys-api.ts'
+import { unlessAborted } from './signal.ts'
 import type { CallOptions, ClientOptions, KvClient, WatchOptions } from './types.ts'
 import type { Watcher, WatcherOptions } from './watch/watcher.ts'
 import { parseJson, record } from './wire.ts'
@@ -115,7 +116,7 @@ function syncFirst(cluster: Cluster, sync: () => Promise<void>): Ready {
     ready,
     cluster: {
       async call(call) {
-        await ready()
+        await unlessAborted(ready(), call.signal)
         return cluster.call(call)
       },
     },

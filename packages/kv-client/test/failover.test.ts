@@ -175,6 +175,19 @@ test('a call is given up with the reason of its signal, and no other endpoint is
   t.equal(works.seen.length, 0)
 })
 
+test('a call is given up by its signal while the members are still being read', async (t) => {
+  const silent = await mute(t)
+  const kv = client(t, [silent.url], { sync: true, requestTimeoutMs: 0 })
+  const reason = new Error('enough')
+  const controller = new AbortController()
+  const call = kv.get('/a', { signal: controller.signal })
+  const other = kv.get('/b')
+  controller.abort(reason)
+  await t.rejects(call, reason)
+  kv.close()
+  await t.rejects(other, { message: 'client: closed' }, 'the others wait on')
+})
+
 test('an answer cut in its body or longer than the limit is a failure of its endpoint', async (t) => {
   const cut = await member(t, (response) => {
     response.writeHead(200, { 'Content-Length': 1000 })

@@ -1,7 +1,7 @@
 import type { BackoffLimits } from '../backoff.ts'
 import type { Cluster } from '../cluster.ts'
 import { errorCode } from '../errors.ts'
-import { asError } from '../http.ts'
+import { unlessAborted } from '../signal.ts'
 import type { KeysApi, WatchEvent, WatchOptions } from '../types.ts'
 import { pollSession } from './poll.ts'
 import type { SocketOptions } from './socket.ts'
@@ -62,19 +62,5 @@ function openSession(options: WatcherOptions, sockets: WatchSockets): WatchDeps[
       if (errorCode(error) === 'HEADER_TIMEOUT') cluster.leave(cluster.current)
       throw error
     }
-  }
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: (() => void) | undefined
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(asError(signal.reason))
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort)
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort)
   }
 }
