@@ -13,6 +13,8 @@ import { parseJson, record } from './wire.ts'
 const BACKOFF = { minMs: 100, maxMs: 10_000 }
 const RENEW_MS = 15_000
 const PING_MS = 10_000
+/** What a timer of Node can wait, 25 days; a longer one would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1
 
 /**
  * A client of one cluster. Opens nothing before the first call. Throws a TypeError for an endpoint
@@ -20,7 +22,7 @@ const PING_MS = 10_000
  */
 export function createClient(options: ClientOptions): KvClient {
   const limits = {
-    requestTimeoutMs: options.requestTimeoutMs ?? 5000,
+    requestTimeoutMs: Math.min(options.requestTimeoutMs ?? 5000, TIMER_MS_MAX),
     answerBytesMax: options.answerBytesMax ?? 64 * 1024 * 1024,
   }
   const random = options.random ?? Math.random

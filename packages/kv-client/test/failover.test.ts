@@ -161,6 +161,14 @@ test('the header timeout is for each endpoint and not for long polls', async (t)
   t.equal((await patient.waitOnce('/a'))?.node.value, 'v')
 })
 
+test('a header timeout longer than any timer is a long one', async (t) => {
+  const late = await member(t, (response) => setTimeout(() => response.end(EVENT), 20))
+  for (const requestTimeoutMs of [2 ** 31, 1e12, Infinity]) {
+    const kv = client(t, [late.url], { requestTimeoutMs })
+    t.equal((await kv.get('/a')).node.value, 'v', String(requestTimeoutMs))
+  }
+})
+
 test('a call is given up with the reason of its signal, and no other endpoint is asked', async (t) => {
   const silent = await mute(t)
   const works = await good(t)
