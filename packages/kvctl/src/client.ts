@@ -22,9 +22,13 @@ export async function withClient<T>(
   }
 }
 
+/** What a timer of Node can wait, 25 days; a longer one would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
 /** The time that all of a command, or the reading of the members, may take. */
 export function totalTimeout(global: Options): AbortSignal {
-  return AbortSignal.timeout(Math.max(0, Math.round(global.ms('total-timeout'))))
+  const ms = Math.max(0, Math.round(global.ms('total-timeout')))
+  return AbortSignal.timeout(Math.min(ms, TIMER_MS_MAX))
 }
 
 async function makeClient(io: Io, global: Options): Promise<KvClient> {

@@ -155,6 +155,15 @@ test('a cluster that cannot be used', async (t) => {
   })
 })
 
+test('timeouts may be as long as one likes', async (t) => {
+  const { url } = await serve(t, VALUE)
+  const fine = { code: 0, stdout: 'v\n', stderr: '' }
+  for (const time of ['600h', '2000h', '2540400h']) {
+    const limits = ['--timeout', time, '--total-timeout', time]
+    t.strictSame(await run(['--endpoints', url, ...limits, 'get', '/a']), fine, time)
+  }
+})
+
 test('a server without /v2/members is used as it is given (etcd 0.4)', async (t) => {
   const { url } = await serve(t, ({ line }) =>
     line.includes('/v2/keys') ? { body: event('get', '/a', 'v') } : { status: 404, body: 'no' },
