@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { test } from 'tap'
 import { lookUpEndpoints } from '../src/srv.ts'
-import { readHidden } from '../src/terminal.ts'
+import { readAll, readHidden } from '../src/terminal.ts'
 import { event, run, serve } from './helpers/command.ts'
 import type { Script } from './helpers/command.ts'
 
@@ -374,4 +374,25 @@ test('a password is read without showing it', async (t) => {
   const stopped = new PassThrough()
   stopped.end('abc\u0003')
   await t.rejects(readHidden('', stopped, { write: () => true }), { message: 'interrupted' })
+})
+
+test('a password takes its line of stdin and no more', async (t) => {
+  const screen = { write: () => true }
+  const ask = async (input: PassThrough) => readHidden('', input, screen)
+  const long = 'é'.repeat(50_000)
+  for (const end of ['\n', '\r\n']) {
+    const pipe = new PassThrough({ highWaterMark: 1 << 20 })
+    pipe.end(`one${end}two${end}${long}\n`)
+    t.equal(await ask(pipe), 'one')
+    t.equal(await ask(pipe), 'two', 'a second password')
+    t.equal(await readAll(pipe), `${long}\n`, 'and the value')
+  }
+  const short = new PassThrough()
+  short.end('one')
+  t.equal(await ask(short), 'one')
+  t.equal(await ask(short), '', 'what has ended does not keep one waiting')
+  const broken = new PassThrough()
+  const asked = ask(broken)
+  broken.destroy(new Error('no such device'))
+  await t.rejects(asked, { message: 'no such device' })
 })

@@ -130,6 +130,12 @@ test('the program: a value from stdin, a password from a pipe, a reader that goe
   t.strictSame(await once(login, 'close'), [0, null])
   t.equal(asked.at(-1)?.authorization, `Basic ${Buffer.from('root:secret').toString('base64')}`)
 
+  const both = start('--username', 'root', 'set', '/a')
+  both.stdin.end('secret\nvalue\n')
+  both.stdout.resume()
+  t.strictSame(await once(both, 'close'), [0, null])
+  t.equal(asked.at(-1)?.body, 'value=value%0A', 'what comes behind the password is the value')
+
   const cut = start('get', '/a')
   cut.stdout.destroy()
   cut.stdin.end()
