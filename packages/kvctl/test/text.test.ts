@@ -266,6 +266,9 @@ test('lines of member, user, role and exec-watch', (t) => {
   t.equal(spawnErrorText('x', eacces), 'exec: "x": permission denied')
   t.equal(spawnErrorText('/x', enoent), 'fork/exec /x: no such file or directory')
   t.equal(spawnErrorText('/x', eacces), 'fork/exec /x: permission denied')
+  const eagain = Object.assign(new Error(), { code: 'EAGAIN' })
+  t.equal(spawnErrorText('x', eagain), 'fork/exec x: resource temporarily unavailable')
+  t.equal(spawnErrorText('x', new Error('no idea')), 'fork/exec x: no idea')
   t.end()
 })
 

@@ -89,6 +89,20 @@ test('exec-watch wants a key and a command, and a command that can be started', 
   t.equal(polls(server)[0], 'recursive=false&wait=true&waitIndex=5', 'one too far, as the original')
 })
 
+test('exec-watch ends in order when no environment can hold the value', async (t) => {
+  const table: readonly (readonly [string, string, string])[] = [
+    ['with a NUL', 'a\u0000b', 'invalid argument'],
+    ['of megabytes', 'x'.repeat(3_000_000), 'argument list too long'],
+  ]
+  for (const [name, value, reason] of table) {
+    const server = await events(t, [{ body: event('set', '/a', value, 8) }])
+    const result = await run(['--endpoints', server.url, 'exec-watch', '/a', '--', 'true'], {
+      env: { PATH: process.env['PATH'] ?? '' },
+    })
+    t.strictSame(result, { code: 1, stdout: '', stderr: `fork/exec true: ${reason}` }, name)
+  }
+})
+
 test('the program: exec-watch runs its command for every event, SIGINT ends it with 0', async (t) => {
   const replies = [1, 2].map((n) => ({ body: event('set', '/a', `v${n}`, n) }))
   const server = await events(t, replies)

@@ -3,7 +3,7 @@ import type { KvResponse } from '@flotilla/kv-client'
 import { withClient } from '../client.ts'
 import { EXIT, ExitError } from '../context.ts'
 import type { Io, Run } from '../context.ts'
-import { badArgs } from '../errors.ts'
+import { badArgs, errorText } from '../errors.ts'
 import { keyOf } from '../format.ts'
 import { events } from './watch.ts'
 
@@ -54,19 +54,44 @@ function start(
   env: Io['env'],
   onFailure: (text: string) => void,
 ): void {
-  const child = spawn(command, args, { env, stdio: ['ignore', 'inherit', 'inherit'] })
-  child.on('error', (error) => onFailure(spawnErrorText(command, error)))
-  child.unref()
+  const fail = (error: unknown): void => onFailure(spawnErrorText(command, error))
+  try {
+    const child = spawn(command, args, { env, stdio: ['ignore', 'inherit', 'inherit'] })
+    child.on('error', fail)
+    child.unref()
+  } catch (error) {
+    // What no environment can hold, a value with a NUL or of megabytes, is thrown rather than told.
+    fail(error)
+  }
 }
 
+/** The words of Go's syscall package. */
+const REASONS: Readonly<Record<string, string>> = {
+  E2BIG: 'argument list too long',
+  EACCES: 'permission denied',
+  EAGAIN: 'resource temporarily unavailable',
+  EMFILE: 'too many open files',
+  ENFILE: 'too many open files in system',
+  ENOENT: 'no such file or directory',
+  ENOEXEC: 'exec format error',
+  ENOMEM: 'cannot allocate memory',
+  ENOTDIR: 'not a directory',
+  ERR_INVALID_ARG_VALUE: 'invalid argument',
+}
+/** Codes of a command that was looked for in vain; the other failures are those of starting what was found. */
+const SOUGHT = new Map([
+  ['ENOENT', 'executable file not found in $PATH'],
+  ['EACCES', 'permission denied'],
+])
+
 /** The words of Go's os/exec. */
-export function spawnErrorText(command: string, error: Error): string {
-  const code = 'code' in error ? error.code : undefined
-  if (command.includes('/')) {
-    const reason = code === 'ENOENT' ? 'no such file or directory' : 'permission denied'
-    return `fork/exec ${command}: ${reason}`
-  }
-  return code === 'ENOENT'
-    ? `exec: "${command}": executable file not found in $PATH`
-    : `exec: "${command}": permission denied`
+export function spawnErrorText(command: string, error: unknown): string {
+  const code = errorCode(error)
+  const sought = command.includes('/') ? undefined : SOUGHT.get(code)
+  if (sought !== undefined) return `exec: "${command}": ${sought}`
+  return `fork/exec ${command}: ${REASONS[code] ?? errorText(error)}`
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
