@@ -76,7 +76,8 @@ export function* walk(node: SnapshotNode, nowMs: number): Generator<Entry> {
 }
 
 function ttlOf({ expiresMs }: SnapshotNode, nowMs: number): number {
-  return expiresMs === undefined ? 0 : Math.ceil((expiresMs - nowMs) / 1000)
+  // A key that died less than a second ago would round to 0, for ever.
+  return expiresMs === undefined ? 0 : Math.ceil((expiresMs - nowMs) / 1000) || -1
 }
 
 function nameOf({ path }: SnapshotNode): string {

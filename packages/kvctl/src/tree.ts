@@ -23,11 +23,13 @@ export function treeJson(nodes: readonly KvNode[]): string {
   return `${JSON.stringify(trees.length === 1 ? trees[0] : trees, null, 2)}\n`
 }
 
-function toTree({ key, value, ttl, dir, nodes }: KvNode): TreeNode {
+function toTree({ key, value, ttl, expiration, dir, nodes }: KvNode): TreeNode {
   return {
     key,
     ...(dir === true ? {} : { value: value ?? '' }),
-    ...(ttl === undefined ? {} : { ttl }),
+    // Between its time and its removal a key has an expiration and a ttl that is negative, or 0 and left
+    // out. Written without one it would live for ever after an import.
+    ...(expiration === undefined && ttl === undefined ? {} : { ttl: Math.max(1, ttl ?? 0) }),
     ...(dir === true ? { nodes: (nodes ?? []).map(toTree) } : {}),
   }
 }
