@@ -360,13 +360,14 @@ test('export prints a tree, import --json writes it', async (t) => {
   t.strictSame(
     asked.map(({ line, body }) => `${line} ${body}`),
     [
-      'PUT /v2/keys/d?dir=true&prevExist=false ttl=9',
-      'PUT /v2/keys/d?dir=true&prevExist=true ttl=9',
+      'PUT /v2/keys/d?dir=true&prevExist=false ',
       'PUT /v2/keys/e?dir=true&prevExist=false ',
       'PUT /v2/keys/a value=%C3%A9',
       'PUT /v2/keys/d/b ttl=5&value=',
       'PUT /v2/keys/_h value=H',
+      'PUT /v2/keys/d?dir=true&prevExist=true ttl=9',
     ],
+    'a directory must not die before its keys are written, or they would make one that stays',
   )
   const wrong: readonly (readonly [string, RegExp])[] = [
     ['x', /^cannot read tree -: /],

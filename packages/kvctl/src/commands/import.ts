@@ -96,18 +96,24 @@ async function copied(write: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Writes a tree of `export`: directories first, each with its ttl, then the keys. */
+/**
+ * Writes a tree of `export`: directories first, then the keys. The ttls of directories come last, from the
+ * bottom up: one that died before its last key is written would be made again with that key, and stay.
+ */
 async function importTree(context: Context, file: string): Promise<number> {
   const { io } = context
   const entries = await readEntries(io, file)
-  const isDir = ({ value, key }: TreeEntry): boolean => value === undefined && key !== '/'
+  const dirs = entries.filter(({ value, key }) => value === undefined && key !== '/')
   return withClient(context, async (client) => {
-    for (const entry of entries.filter(isDir)) await copied(writeDir(client, entry))
+    for (const { key } of dirs) await copied(makeDir(client, key))
     const files = entries.filter(({ value }) => value !== undefined)
     const keys = await writeAll(files, clientCount(context), async ({ key, value = '', ttl }) => {
       await copied(client.set(key, value, { ttl }))
       return 1
     })
+    for (const { key, ttl } of dirs.filter((dir) => dir.ttl !== 0).toReversed()) {
+      await copied(client.set(key, '', { dir: true, prevExist: true, ttl }))
+    }
     io.stdout(`finished importing ${keys} keys\n`)
     return EXIT.success
   })
@@ -121,12 +127,11 @@ async function readEntries(io: Io, file: string): Promise<readonly TreeEntry[]> 
   }
 }
 
-/** A directory that is there already stays, with all that is in it; only its ttl is set. */
-async function writeDir(client: KvClient, { key, ttl }: TreeEntry): Promise<void> {
+/** A directory that is there already stays, with all that is in it. */
+async function makeDir(client: KvClient, key: string): Promise<void> {
   try {
-    await client.mkdir(key, { ttl })
+    await client.mkdir(key)
   } catch (error) {
     if (!isKvError(error, 105)) throw error
-    if (ttl !== 0) await client.set(key, '', { dir: true, prevExist: true, ttl })
   }
 }
