@@ -4,6 +4,7 @@ import { createServer as createTcpServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { test } from 'tap'
 import { WebSocketServer } from 'ws'
+import type { WebSocket } from 'ws'
 import { connectWatch } from '../src/watch/socket.ts'
 import { client, standIn, take, until } from './helpers/watching.ts'
 
@@ -70,6 +71,38 @@ test('a member that fails the handshake is left for the next one', async (t) => 
   server.write('/a', '')
   t.strictSame(await next, ['event /a 4'])
   t.match(retries, [/^client: ws:.*\/kvd\/v1\/watch answered 502$/])
+})
+
+test('a watch given up while it connects leaves no connection, unless another wants it', async (t) => {
+  for (const isWanted of [false, true]) {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => server.close())
+    const address = server.address()
+    const port = typeof address === 'object' ? address?.port : 0
+    const asked = new Promise<() => Promise<WebSocket>>((resolve) => {
+      server.once('upgrade', (request, socket, head) => {
+        const webSockets = new WebSocketServer({ noServer: true })
+        resolve(() => new Promise((open) => webSockets.handleUpgrade(request, socket, head, open)))
+      })
+    })
+    const kv = client(t, `http://127.0.0.1:${port}`)
+    const [first, second] = [new AbortController(), new AbortController()]
+    const given = kv.watch('/a', { signal: first.signal }).next()
+    const kept = isWanted ? kv.watch('/b', { signal: second.signal }).next() : undefined
+    const accept = await asked
+    first.abort()
+    t.match(await given, { done: true })
+    const webSocket = await accept()
+    const closed = once(webSocket, 'close')
+    if (kept !== undefined) {
+      const [message]: unknown[] = await once(webSocket, 'message')
+      t.match(String(message), /"key":"\/b"/)
+      second.abort()
+      await kept
+    }
+    t.match(await closed, [1000], 'closed without the client being closed')
+  }
 })
 
 test('a watch ends while it is still connecting', async (t) => {

@@ -59,6 +59,13 @@ export class WatchConnection {
     this.#socket.terminate()
   }
 
+  /** Ends the connection unless there is a watch on it. */
+  closeUnused(): void {
+    if (this.#readers.size > 0) return
+    clearInterval(this.#pinger)
+    this.#socket.close(1000)
+  }
+
   /** One watch. Ends or throws with the connection; throws the KvError of a refusal. */
   async *session(target: Target, signal: AbortSignal): Session {
     signal.throwIfAborted()
@@ -107,9 +114,7 @@ export class WatchConnection {
   #remove(id: number, tell: boolean): void {
     if (!this.#readers.delete(id)) return
     if (tell && this.isOpen) this.#socket.send(cancelFrame(id))
-    if (this.#readers.size > 0) return
-    clearInterval(this.#pinger)
-    this.#socket.close(1000)
+    this.closeUnused()
   }
 
   #ping(): void {

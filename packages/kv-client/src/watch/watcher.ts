@@ -4,7 +4,7 @@ import { errorCode } from '../errors.ts'
 import { unlessAborted } from '../signal.ts'
 import type { KeysApi, WatchEvent, WatchOptions } from '../types.ts'
 import { pollSession } from './poll.ts'
-import type { SocketOptions } from './socket.ts'
+import type { SocketOptions, WatchConnection } from './socket.ts'
 import { WatchSockets } from './sockets.ts'
 import { watch } from './watch.ts'
 import type { WatchDeps } from './watch.ts'
@@ -44,6 +44,17 @@ export function createWatcher(options: WatcherOptions): Watcher {
   }
 }
 
+/** A watch that was given up while it connected: nobody else may want the connection that comes. */
+async function closeUnused(connecting: Promise<WatchConnection | undefined>): Promise<void> {
+  try {
+    const connection = await connecting
+    // Others that waited for it, too, begin their watches first.
+    setImmediate(() => connection?.closeUnused())
+  } catch {
+    // There is none: its failure is told to those who still wait for it.
+  }
+}
+
 /** A session by kvd's multiplexed watch where the endpoint has it, else by long polls. */
 function openSession(options: WatcherOptions, sockets: WatchSockets): WatchDeps['open'] {
   const { ready, cluster, webSocket, renewMs } = options
@@ -53,8 +64,13 @@ function openSession(options: WatcherOptions, sockets: WatchSockets): WatchDeps[
     return webSocket ? sockets.connection() : undefined
   }
   return async function* open(target, signal) {
-    const connection = await unlessAborted(connect(), signal)
-    if (connection !== undefined) return yield* connection.session(target, signal)
+    const connecting = connect()
+    try {
+      const connection = await unlessAborted(connecting, signal)
+      if (connection !== undefined) return yield* connection.session(target, signal)
+    } finally {
+      if (signal.aborted) void closeUnused(connecting)
+    }
     try {
       yield* pollSession(target, { cluster, signal, renewMs, graceMs })
     } catch (error) {
