@@ -236,6 +236,17 @@ for (const changing of ['kvd.db-wal', 'kvd.db']) {
   })
 }
 
+test('a backup of kvd that fails half-way leaves nothing that looks like one', async (t) => {
+  const directory = t.testdir({
+    from: { member: { 'kvd.db': 'database', 'kvd.db-wal': 'log', hwm: 'mark' } },
+    to: { member: { 'kvd.db-wal': {} } },
+  })
+  const to = join(directory, 'to')
+  const backup = ['backup', '--data-dir', join(directory, 'from'), '--backup-dir', to]
+  t.match(await run(backup), { code: 1, stdout: '', stderr: /kvd\.db-wal/ })
+  t.strictSame(readdirSync(join(to, 'member')), ['kvd.db-wal'], 'which was there before')
+})
+
 // The servers themselves: a backup made while they are written to, then a server on the copy.
 
 interface Program {

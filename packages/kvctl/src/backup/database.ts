@@ -17,15 +17,25 @@ const TRIES_MAX = 20
 
 /**
  * Copies kvd's storage directory into one that holds none yet. Rejects when the server begins its
- * log anew again and again while the copy is made.
+ * log anew again and again while the copy is made. Half a copy is removed, whatever was in its way.
  */
 export async function copyDatabase(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true, mode: 0o700 })
   if (await isThere(join(to, DATABASE))) throw new Error(`${to} already holds a ${DATABASE}`)
+  try {
+    await copyWhole(from, to)
+  } catch (error) {
+    // What cannot be removed is no better reason than the one there is.
+    const removals = [DATABASE, LOG, MARK].map((name) => rm(join(to, name), { force: true }))
+    await Promise.allSettled(removals)
+    throw error
+  }
+}
+
+async function copyWhole(from: string, to: string): Promise<void> {
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     if (await copyOnce(from, to)) return
   }
-  await Promise.all([DATABASE, LOG, MARK].map((name) => rm(join(to, name), { force: true })))
   throw new Error(`${join(from, DATABASE)} changes too fast to be copied`)
 }
 
