@@ -9,5 +9,9 @@ export function assertVerdicts(t: Test, verdicts: readonly Verdict[]): void {
     else if (outcome === 'fail') t.fail(name, { detail })
     else skipped.set(detail, (skipped.get(detail) ?? 0) + 1)
   }
+  t.ok(
+    verdicts.some(({ outcome }) => outcome !== 'skip'),
+    'some case was run',
+  )
   for (const [why, count] of skipped) t.comment(`${count} cases not run: ${why}`)
 }
