@@ -1,7 +1,12 @@
 // `npm start` as its user meets it: one kvd and three fleetd, no root, no systemd.
-import { existsSync } from 'node:fs'
+import { EventEmitter } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import tap, { test } from 'tap'
+import { member, textOf } from '../src/harness/json.ts'
+import { ROOT } from '../src/harness/paths.ts'
 import { readOrEmpty, run } from '../src/harness/process.ts'
+import { interruption } from '../src/launch/console.ts'
 import { LocalCluster } from '../src/launch/local-cluster.ts'
 import { Launcher, untilGone } from './helpers/launcher.ts'
 
@@ -122,6 +127,37 @@ test('a signal during the start ends it as well', async (t) => {
   t.equal(await launcher.exit(), 0)
   t.ok(await untilGone(processes, 1000))
   t.notOk(existsSync(directoryOf(launcher)))
+})
+
+test('a signal to the shell that npm starts is for the cluster', async (t) => {
+  const manifest: unknown = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const script = textOf(member(member(manifest, 'scripts'), 'start'))
+  const [setup, start] = script.split(' && ')
+  t.match(setup, /^node scripts\/setup\.mjs/, 'which has been done, and is left out here')
+  const launcher = new Launcher(t, [], TTL, ['sh', '-c', `: && ${start}`])
+  await launcher.prints(READY)
+  const processes = launcher.processes
+  t.ok(processes.length >= 4, `${processes.length} processes`)
+  launcher.signal('SIGTERM')
+  t.equal(await launcher.exit(), 0)
+  t.ok(await untilGone(processes, 1000))
+  t.notOk(existsSync(directoryOf(launcher)))
+})
+
+test('the same signal twice at once is one; a later one is haste', async (t) => {
+  const signals = new EventEmitter()
+  let nowMs = 1000
+  let hurries = 0
+  const interrupted = interruption(() => (hurries += 1), { signals, nowMs: () => nowMs })
+  signals.emit('SIGINT')
+  signals.emit('SIGINT')
+  nowMs += 500
+  signals.emit('SIGINT')
+  t.equal(await interrupted, 'interrupted')
+  t.equal(hurries, 0)
+  nowMs += 1
+  signals.emit('SIGTERM')
+  t.equal(hurries, 1)
 })
 
 test('the command line is explained and checked', async (t) => {

@@ -36,16 +36,28 @@ export async function show(
   if (code !== 0) throw new Error(`${shown}: exit status ${code}`)
 }
 
+/** npm passes on a signal that the terminal has given to us as well: what comes so soon is the same one. */
+const SAME_MS = 500
+
+/** Where signals come from, and the time; a test has its own. */
+export interface Surroundings {
+  readonly signals: Pick<NodeJS.EventEmitter, 'on'>
+  readonly nowMs: () => number
+}
+
 /** What the first of SIGINT, SIGTERM and SIGHUP resolves, or a terminal that is gone; a later one calls `hurry`. */
-export function interruption(hurry: () => void): Promise<'interrupted'> {
+export function interruption(
+  hurry: () => void,
+  { signals, nowMs }: Surroundings = { signals: process, nowMs: () => performance.now() },
+): Promise<'interrupted'> {
   return new Promise((resolve) => {
-    let isFirst = true
+    let firstMs: number | undefined
     const listen = (): void => {
-      if (!isFirst) hurry()
-      isFirst = false
+      firstMs ??= nowMs()
+      if (nowMs() - firstMs > SAME_MS) hurry()
       resolve('interrupted')
     }
     process.stdout.on('error', () => resolve('interrupted'))
-    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, listen)
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) signals.on(name, listen)
   })
 }

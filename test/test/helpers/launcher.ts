@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { ROOT } from '../../src/harness/paths.ts'
 import { waitFor } from '../../src/harness/deadline.ts'
 import { descendantsOf, isAlive, readOrEmpty } from '../../src/harness/process.ts'
 
@@ -13,9 +14,16 @@ export class Launcher {
   #stdout = ''
   #stderr = ''
 
-  /** Starts it on ports of its own. It is killed when the test ends and it still runs. */
-  constructor(t: Test, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    this.#child = spawn(process.execPath, [START, ...args], {
+  /** Starts it on ports of its own, `how` by `node start.js`. It is killed when the test ends and it still runs. */
+  constructor(
+    t: Test,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    how: readonly [command: string, ...args: string[]] = [process.execPath, START],
+  ) {
+    const [command, ...first] = how
+    this.#child = spawn(command, [...first, ...args], {
+      cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FLOTILLA_PORTS: 'any', ...env },
     })
