@@ -15,7 +15,9 @@ export type Waiter = (outcome: StoreEvent | Refusal | undefined) => void
 const PENDING_BYTES_MAX = 64 * 1024 * 1024
 /** Entries kept behind the image for slow followers (etcd 2.3 numberOfCatchUpEntries). */
 const CATCH_UP_ENTRIES = 5_000
+/** Entries dropped with a batch; more with one that brings more, or the log would grow. */
 const COMPACT_ENTRIES = 1_000
+const COMPACT_FACTOR = 2
 /** Changed nodes, or their characters, that are handed to the disk before an image asks for them. */
 const PACK_NODES_MAX = 1_000
 const PACKS_PER_IMAGE = 10
@@ -237,7 +239,7 @@ export class Replica {
       frames: new Uint8Array(batch.frames),
       hard: this.#takeHardState(),
       ...rows,
-      compactTo: this.#compactTo(),
+      compactTo: this.#compactTo(count),
     })
   }
 
@@ -324,11 +326,12 @@ export class Replica {
   }
 
   /** The next piece of the log to drop; pieces go with one batch after another until all is done. */
-  #compactTo(): number {
+  #compactTo(count: number): number {
     const target = this.#imageIndex - CATCH_UP_ENTRIES
     if (target - this.#firstIndex >= this.#options.snapshotCount) this.#compactTarget = target
     if (this.#firstIndex > this.#compactTarget) return 0
-    const upTo = Math.min(this.#compactTarget, this.#firstIndex + COMPACT_ENTRIES - 1)
+    const piece = Math.max(COMPACT_ENTRIES, COMPACT_FACTOR * count)
+    const upTo = Math.min(this.#compactTarget, this.#firstIndex + piece - 1)
     this.#firstIndex = upTo + 1
     return upTo
   }

@@ -293,17 +293,19 @@ interface Encoded {
   readonly lastChunk: Buffer
 }
 
+/** Longer ones are not kept behind their delivery. */
+const TEXT_LENGTH_KEPT = 1024 * 1024
 let encoded: Encoded | undefined
 
 /** A text as a chunk. Many bodies get the same text one after the other: it is encoded once. */
 function encode(text: string): Encoded {
-  if (encoded?.text !== text) {
-    const size = Buffer.byteLength(text).toString(16)
-    const lastChunk = Buffer.from(`${size}\r\n${text}\r\n0\r\n\r\n`)
-    const chunk = lastChunk.subarray(0, lastChunk.length - END.length)
-    encoded = { text, chunk, lastChunk }
-  }
-  return encoded
+  if (encoded?.text === text) return encoded
+  const size = Buffer.byteLength(text).toString(16)
+  const lastChunk = Buffer.from(`${size}\r\n${text}\r\n0\r\n\r\n`)
+  const chunk = lastChunk.subarray(0, lastChunk.length - END.length)
+  const made = { text, chunk, lastChunk }
+  if (text.length <= TEXT_LENGTH_KEPT) encoded = made
+  return made
 }
 
 /** A chunked body on a lean connection. */

@@ -91,8 +91,12 @@ class LongPoll implements Watcher, GuardedWatch {
 
 const last: { event: StoreEvent | undefined; line: string } = { event: undefined, line: '' }
 
+/** Longer ones are not kept behind their delivery. */
+const LINE_LENGTH_KEPT = 1024 * 1024
+
 /** One text for all who hear of an event, so that it is encoded once. */
 function lineOf(event: StoreEvent): string {
+  if (event.json.length > LINE_LENGTH_KEPT) return `${event.json}\n`
   if (last.event !== event) {
     last.event = event
     last.line = `${event.json}\n`

@@ -49,8 +49,9 @@ class DiskThread {
 
   #write(batch: Batch): void {
     const start = performance.now()
+    let bytes: number
     try {
-      this.#database.write(batch)
+      bytes = this.#database.write(batch)
     } catch (error) {
       if (codeOf(error) !== 'SQLITE_FULL') throw error
       this.#post({ type: 'full', seq: batch.seq, message: messageOf(error) })
@@ -62,7 +63,7 @@ class DiskThread {
     const commitMs = performance.now() - start
     this.#post({ type: 'persisted', seq: batch.seq, commitMs })
     this.#commitsSince += 1
-    this.#bytesSince += batch.frames.length
+    this.#bytesSince += bytes
     const isLong = this.#commitsSince >= CHECKPOINT_COMMITS || this.#bytesSince >= CHECKPOINT_BYTES
     if (isLong || batch.image !== undefined) this.#checkpoint(false)
     clearTimeout(this.#idle)

@@ -3,11 +3,19 @@ import type { Database, Statement } from 'better-sqlite3'
 import type { StoreStats } from '../store/stats.ts'
 import { DamageError } from './damage-error.ts'
 import type { FromDisk, Image } from './messages.ts'
-import { nodeChecksum, packChecksum, textChecksum } from './records.ts'
-import { mergeRuns, RowWriter, sortRows, unpackRows, type DiskNode, type DiskRow } from './rows.ts'
+import { minus, NOTHING, PackTable, plus, type Amount } from './pack-table.ts'
+import { nodeChecksum, textChecksum } from './records.ts'
+import { mergeRuns, RowWriter, type DiskNode, type DiskRow } from './rows.ts'
 
 /** Rows travel to the main thread in packs of this size. */
 const PACK_BYTES = 256 * 1024
+/** Packs of so many bytes are merged at the latest, and no more than that at a time. */
+const MERGE_BYTES = 8 * 1024 * 1024
+/** What a batch merges at the least, so that a merge comes to an end. */
+const STEP_ROWS = 16
+const STEP_BYTES = 256 * 1024
+/** A batch merges more than it brings, or packs would pile up. */
+const STEP_FACTOR = 2
 
 /** What the tables hold for a start, besides rows and events. */
 export interface ImageState {
@@ -41,10 +49,10 @@ interface NodeColumns {
 interface Progress {
   readonly state: StateRow | undefined
   readonly lastPack: number
-  /** Rows in packs behind `state.merged`, up to `state.packs`. */
-  readonly imageRows: number
-  /** Rows in packs behind `state.packs`. */
-  readonly newRows: number
+  /** In packs behind `state.merged`, up to `state.packs`. */
+  readonly image: Amount
+  /** In packs behind `state.packs`. */
+  readonly fresh: Amount
   /** What an earlier process left without an image is gone. */
   readonly isClean: boolean
   /** Packs up to here are deleted. */
@@ -53,7 +61,7 @@ interface Progress {
 
 interface Merge {
   readonly upTo: number
-  readonly count: number
+  readonly amount: Amount
   readonly rows: Iterator<DiskRow>
 }
 
@@ -69,22 +77,20 @@ export const NO_IMAGE: ImageState = { applied: 0, storeIndex: 0, count: 0, stats
  *   merged + 1 .. packs     the newest rows of the image, over those in `node`
  *   packs + 1 ..            of the next image
  *
- * Only the disk thread uses it. `write` and `merge` run in somebody else's transaction, whose end
- * `settle` tells of.
+ * Only the disk thread uses it. `write` runs in somebody else's transaction, whose end `settle` tells of.
  */
 export class ImageTables {
   readonly #db: Database
   readonly #file: string
   readonly #mergeRows: number
-  readonly #putPack: Statement
-  readonly #dropPack: Statement
+  readonly #packs: PackTable
   readonly #putNode: Statement
   readonly #dropNode: Statement
   #durable: Progress = {
     state: undefined,
     lastPack: 0,
-    imageRows: 0,
-    newRows: 0,
+    image: NOTHING,
+    fresh: NOTHING,
     isClean: false,
     dropped: 0,
   }
@@ -96,8 +102,7 @@ export class ImageTables {
     this.#db = db
     this.#file = file
     this.#mergeRows = mergeRows
-    this.#putPack = db.prepare('INSERT INTO pack (seq, rows, body, crc) VALUES (?, ?, ?, ?)')
-    this.#dropPack = db.prepare('DELETE FROM pack WHERE seq = ?')
+    this.#packs = new PackTable(db, file)
     this.#putNode = db.prepare(
       'INSERT OR REPLACE INTO node (path, value, created, modified, expire_ms, crc) VALUES (?, ?, ?, ?, ?, ?)',
     )
@@ -111,8 +116,7 @@ export class ImageTables {
     if (typeof row.stats !== 'string' || stateChecksum(row) !== row.crc)
       throw new DamageError(`${this.#file}: table state fails its checksum`)
     const stats: StoreStats = JSON.parse(row.stats)
-    const first = this.#db.prepare<[], { seq: number | null }>('SELECT min(seq) AS seq FROM pack')
-    const dropped = Math.min((first.get()?.seq ?? Infinity) - 1, row.merged)
+    const dropped = Math.min(this.#packs.first - 1, row.merged)
     this.#durable = { ...this.#durable, state: row, lastPack: row.packs, dropped }
     this.#next = this.#durable
     return { applied: row.applied, storeIndex: row.store_index, count: row.nodes, stats }
@@ -122,8 +126,8 @@ export class ImageTables {
   load(post: (message: FromDisk) => void): void {
     const { state } = this.#durable
     if (state === undefined) return
-    const { runs, count: imageRows } = this.#openPacks(state)
-    this.#durable = { ...this.#durable, imageRows }
+    const { runs, amount: image } = this.#packs.open(state.merged, state.packs)
+    this.#durable = { ...this.#durable, image }
     this.#next = this.#durable
     const writer = new RowWriter()
     let count = 0
@@ -136,28 +140,9 @@ export class ImageTables {
     post({ type: 'rows', pack: writer.take() })
     if (count !== state.nodes)
       throw new DamageError(
-        `${this.#file}: table node has ${count} rows, ${state.nodes} were written`,
+        `${this.#file}: the store has ${count} nodes, ${state.nodes} were written`,
       )
     this.#loadEvents(post)
-  }
-
-  /** The image's packs as runs, the newest first. */
-  #openPacks({ merged, packs }: StateRow): { runs: Iterator<DiskRow>[]; count: number } {
-    const runs: Iterator<DiskRow>[] = []
-    const read = this.#db.prepare<[number], { rows: number; body: Buffer; crc: number }>(
-      'SELECT rows, body, crc FROM pack WHERE seq = ?',
-    )
-    let count = 0
-    for (let seq = packs; seq > merged; seq -= 1) {
-      const row = read.get(seq)
-      if (row === undefined)
-        throw new DamageError(`${this.#file}: table pack, row ${seq}, is missing`)
-      if (!Buffer.isBuffer(row.body) || packChecksum(seq, row.rows, row.body) !== row.crc)
-        throw new DamageError(`${this.#file}: table pack, row ${seq}, fails its checksum`)
-      runs.push(unpackRows(row.body))
-      count += row.rows
-    }
-    return { runs, count }
   }
 
   *#nodes(): Generator<DiskRow> {
@@ -184,27 +169,36 @@ export class ImageTables {
     }
   }
 
-  /** Takes packs, and makes all of them the image when there is one. */
-  write(packs: readonly Uint8Array[], image: Image | undefined): void {
-    if (packs.length === 0 && image === undefined) return
-    this.#clean()
-    for (const pack of packs) this.#writePack(pack)
+  /**
+   * Takes packs, makes all of them the image when there is one, and moves some rows that wait in
+   * packs into table `node`. Returns about how many bytes were written.
+   * @param entries of the batch that this belongs to: each may make a row that has to be merged
+   */
+  write(packs: readonly Uint8Array[], image: Image | undefined, entries: number): number {
+    let brought = NOTHING
+    if (packs.length > 0 || image !== undefined) this.#clean()
+    for (const pack of packs) brought = plus(brought, this.#writePack(pack))
     if (image !== undefined) this.#writeImage(image)
+    this.#dropMerged(STEP_FACTOR * packs.length + 1)
+    const merged = this.#mergeSome({
+      rows: STEP_ROWS + STEP_FACTOR * (entries + brought.rows),
+      bytes: Math.max(STEP_BYTES, STEP_FACTOR * brought.bytes),
+    })
+    return brought.bytes + merged
   }
 
   /** Drops what an earlier process left behind the last image: the log has it. */
   #clean(): void {
     if (this.#next.isClean) return
-    this.#db.prepare('DELETE FROM pack WHERE seq > ?').run(this.#next.lastPack)
+    this.#packs.dropBehind(this.#next.lastPack)
     this.#next = { ...this.#next, isClean: true }
   }
 
-  #writePack(bytes: Uint8Array): void {
+  #writePack(bytes: Uint8Array): Amount {
     const seq = this.#next.lastPack + 1
-    const { buffer, byteOffset, byteLength } = bytes
-    const { pack, count } = sortRows(Buffer.from(buffer, byteOffset, byteLength))
-    this.#putPack.run(seq, count, pack, packChecksum(seq, count, pack))
-    this.#next = { ...this.#next, lastPack: seq, newRows: this.#next.newRows + count }
+    const amount = this.#packs.put(seq, bytes)
+    this.#next = { ...this.#next, lastPack: seq, fresh: plus(this.#next.fresh, amount) }
+    return amount
   }
 
   #writeImage(image: Image): void {
@@ -213,7 +207,7 @@ export class ImageTables {
     )
     for (const { last, body } of image.events) putEvents.run(last, body, textChecksum(last, body))
     this.#db.prepare('DELETE FROM event WHERE last < ?').run(image.eventFloor)
-    const { state, lastPack, imageRows, newRows } = this.#next
+    const { state, lastPack, image: before, fresh } = this.#next
     this.#writeState({
       applied: image.applied,
       store_index: image.storeIndex,
@@ -222,7 +216,7 @@ export class ImageTables {
       merged: state?.merged ?? 0,
       packs: lastPack,
     })
-    this.#next = { ...this.#next, imageRows: imageRows + newRows, newRows: 0 }
+    this.#next = { ...this.#next, image: plus(before, fresh), fresh: NOTHING }
   }
 
   #writeState(state: StateRow): void {
@@ -235,34 +229,40 @@ export class ImageTables {
     this.#next = { ...this.#next, state }
   }
 
-  /** Moves up to `rows` rows into table `node`, when there are enough of them to begin. */
-  merge(rows: number): void {
-    this.#dropMerged()
+  /** Begins when there is enough, and goes on until it has done so much. Returns the bytes moved. */
+  #mergeSome(step: Amount): number {
     this.#merge ??= this.#openMerge()
-    if (this.#merge === undefined) return
-    for (let count = 0; count < rows; count += 1) {
-      const { done, value: row } = this.#merge.rows.next()
-      if (done === true) {
-        this.#endMerge(this.#merge)
-        return
+    let done = NOTHING
+    while (this.#merge !== undefined && done.rows < step.rows && done.bytes < step.bytes) {
+      const next = this.#merge.rows.next()
+      if (next.done === true) this.#endMerge(this.#merge)
+      else {
+        this.#mergeRow(next.value)
+        const { path, node } = next.value
+        done = plus(done, { rows: 1, bytes: path.length + (node?.value?.length ?? 0) })
       }
-      this.#mergeRow(row)
     }
+    return done.bytes
   }
 
-  /** One pack at a time: a pack's pages have to be found one by one. */
-  #dropMerged(): void {
+  /** A few at a time: the pages of a pack have to be found one by one. */
+  #dropMerged(count: number): void {
     const { state, dropped } = this.#next
-    if (state === undefined || dropped >= state.merged) return
-    this.#dropPack.run(dropped + 1)
-    this.#next = { ...this.#next, dropped: dropped + 1 }
+    const upTo = Math.min(state?.merged ?? 0, dropped + count)
+    for (let seq = dropped + 1; seq <= upTo; seq += 1) this.#packs.drop(seq)
+    this.#next = { ...this.#next, dropped: Math.max(dropped, upTo) }
   }
 
+  /** The oldest packs, as many as may be in memory at a time: those behind them still lie over the table. */
   #openMerge(): Merge | undefined {
-    const { state, imageRows } = this.#next
-    if (state === undefined || imageRows < this.#mergeRows) return undefined
-    const { runs, count } = this.#openPacks(state)
-    return { upTo: state.packs, count, rows: mergeRuns(runs) }
+    const { state, image } = this.#next
+    if (state === undefined) return undefined
+    if (image.rows < this.#mergeRows && image.bytes < MERGE_BYTES) return undefined
+    let upTo = state.merged
+    for (let bytes = 0; upTo < state.packs && bytes < MERGE_BYTES; upTo += 1)
+      bytes += this.#packs.sizeOf(upTo + 1)
+    const { runs, amount } = this.#packs.open(state.merged, upTo)
+    return { upTo, amount, rows: mergeRuns(runs) }
   }
 
   #mergeRow({ path, node }: DiskRow): void {
@@ -273,16 +273,16 @@ export class ImageTables {
         node.value,
         node.created,
         node.modified,
-        Math.trunc(node.expireMs),
+        node.expireMs,
         nodeChecksum(node),
       )
   }
 
-  #endMerge({ upTo, count }: Merge): void {
-    const { state, imageRows } = this.#next
+  #endMerge({ upTo, amount }: Merge): void {
+    const { state, image } = this.#next
     if (state === undefined) throw new Error('packs without an image were merged')
     this.#writeState({ ...state, merged: upTo })
-    this.#next = { ...this.#next, imageRows: imageRows - count }
+    this.#next = { ...this.#next, image: minus(image, amount) }
     this.#merge = undefined
   }
 

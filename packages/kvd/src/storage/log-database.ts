@@ -9,12 +9,6 @@ import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
 
 /** Rows that travel to the main thread in one message. */
 const ROWS_PER_MESSAGE = 2_000
-/** Log entries dropped in one transaction, so that compaction never stalls a commit for long. */
-const COMPACT_ROWS_MAX = 1_000
-/** Rows merged into table `node` with a batch, and as many more for each of its entries. */
-const MERGE_ROWS_PER_BATCH = 16
-const MERGE_ROWS_PER_ENTRY = 2
-
 interface EntryRow {
   idx: number
   term: number
@@ -61,9 +55,7 @@ export class LogDatabase {
     this.#hard = db.prepare(
       'INSERT OR REPLACE INTO hard (one, term, vote, commit_idx, crc) VALUES (1, ?, ?, ?, ?)',
     )
-    this.#compact = db.prepare(
-      'DELETE FROM entry WHERE idx <= ? AND idx < (SELECT min(idx) FROM entry) + ?',
-    )
+    this.#compact = db.prepare('DELETE FROM entry WHERE idx <= ?')
   }
 
   get lastIndex(): number {
@@ -160,19 +152,22 @@ export class LogDatabase {
     return { firstIndex, lastIndex }
   }
 
-  /** Makes a batch durable. Throws SQLite's error after a rollback: nothing of the batch remains. */
-  write(batch: Batch): void {
+  /**
+   * Makes a batch durable. Throws SQLite's error after a rollback: nothing of the batch remains.
+   * Returns about how many bytes that wrote.
+   */
+  write(batch: Batch): number {
     this.#begin.run()
     try {
       const lastIndex = this.#append(batch)
       if (batch.hard !== undefined) this.#writeHard(batch.hard)
-      this.#images.write(batch.packs, batch.image)
       const entries = Math.max(0, lastIndex - batch.firstIndex + 1)
-      this.#images.merge(MERGE_ROWS_PER_BATCH + MERGE_ROWS_PER_ENTRY * entries)
-      if (batch.compactTo > 0) this.#compact.run(batch.compactTo, COMPACT_ROWS_MAX)
+      const bytes = this.#images.write(batch.packs, batch.image, entries)
+      if (batch.compactTo > 0) this.#compact.run(batch.compactTo)
       this.#commit.run()
       this.#lastIndex = lastIndex
       this.#images.settle(true)
+      return batch.frames.length + bytes
     } catch (error) {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
       this.#images.settle(false)

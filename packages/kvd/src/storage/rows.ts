@@ -46,7 +46,8 @@ export class RowWriter {
     this.#path(value === undefined ? KIND.directory : KIND.file, node.space, node.key)
     this.#writer.f64(node.createdIndex)
     this.#writer.f64(node.modifiedIndex)
-    this.#writer.f64(node.expireAt)
+    // A column of integers takes it.
+    this.#writer.f64(Math.trunc(node.expireAt))
     if (value !== undefined) this.#value(value)
   }
 

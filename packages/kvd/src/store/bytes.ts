@@ -6,6 +6,8 @@ const BYTES_PER_UNIT = 3
 const CAPACITY = 1 << 16
 /** With less room than this left, the rest of a buffer is given up. */
 const REST_MIN = 1 << 12
+/** And with more than this: whoever keeps a few bytes of it keeps all of it in memory. */
+const CAPACITY_MAX = 1 << 20
 
 /**
  * Numbers (little-endian) and texts one behind the other. `reserve` comes first: the writing methods
@@ -62,6 +64,11 @@ export class ByteWriter {
       : encodeText(text).copy(this.#buffer, this.#end)
   }
 
+  /** What was written from `from` on, of the bytes since the last `take`. */
+  view(from: number): Buffer {
+    return this.#buffer.subarray(this.#start + from, this.#end)
+  }
+
   /** Writes over four bytes, `at` of those since the last `take`: a length that comes after what it counts. */
   patchU32(value: number, at: number): void {
     this.#buffer.writeUInt32LE(value, this.#start + at)
@@ -71,7 +78,7 @@ export class ByteWriter {
   take(): Buffer {
     const taken = this.#buffer.subarray(this.#start, this.#end)
     this.#start = this.#end
-    if (this.#buffer.length - this.#end < REST_MIN) {
+    if (this.#buffer.length - this.#end < REST_MIN || this.#buffer.length > CAPACITY_MAX) {
       this.#buffer = Buffer.allocUnsafe(CAPACITY)
       this.#start = 0
       this.#end = 0

@@ -2,10 +2,15 @@ import { isRefusal, refusal, type Refusal } from './errors.ts'
 import { childKey, createNode, nameOf, SPACES, type Node, type Space } from './node.ts'
 import { TtlHeap } from './ttl-heap.ts'
 
-/** Rows for the disk: nodes written or gone since the last call of `takeChanges`. */
+interface Removed {
+  readonly space: Space
+  readonly key: string
+}
+
+/** Rows for the disk: nodes written or gone since the last call of `takeChanges`. None comes twice. */
 export interface TreeChanges {
   readonly written: readonly Node[]
-  readonly removed: readonly { readonly space: Space; readonly key: string }[]
+  readonly removed: readonly Removed[]
 }
 
 /**
@@ -16,7 +21,7 @@ export class Tree {
   readonly #roots: Readonly<Record<Space, Node>>
   readonly #heap = new TtlHeap()
   #written: Node[] = []
-  #removed: Node[] = []
+  #removed: Removed[] = []
   #count = 0
   #dirtyLength = 0
 
@@ -40,7 +45,7 @@ export class Tree {
     return this.#written.length + this.#removed.length
   }
 
-  /** Characters of keys and values that the disk has not seen; a value that grew later counts as it was. */
+  /** Characters that were written since the disk was last told, at the least as many as it will be told. */
   get dirtyLength(): number {
     return this.#dirtyLength
   }
@@ -96,9 +101,9 @@ export class Tree {
 
   /** Notes that a node's value or index was written. */
   touch(node: Node): void {
+    this.#dirtyLength += node.key.length + (node.value?.length ?? 0)
     if (node.isDirty) return
     node.isDirty = true
-    this.#dirtyLength += node.key.length + (node.value?.length ?? 0)
     this.#written.push(node)
   }
 
@@ -114,28 +119,35 @@ export class Tree {
   remove(node: Node, onRemoved: (key: string) => void): void {
     node.parent?.children?.delete(nameOf(node.key))
     if (node.children === undefined) {
-      this.#heap.remove(node)
-      this.#removed.push(node)
-      this.#count -= 1
+      this.#forget(node)
       onRemoved(node.key)
       return
     }
     for (const gone of childrenFirst(node)) {
-      this.#heap.remove(gone)
-      this.#removed.push(gone)
-      this.#count -= 1
+      this.#forget(gone)
       onRemoved(gone.key)
     }
   }
 
+  #forget(node: Node): void {
+    const { space, key } = node
+    this.#heap.remove(node)
+    this.#count -= 1
+    this.#dirtyLength += key.length
+    this.#removed.push({ space, key })
+  }
+
   takeChanges(): TreeChanges {
     const written = this.#written.filter((node) => this.#isPresent(node))
-    const removed = this.#removed.filter((node) => isRefusal(this.find(node.space, node.key, 0)))
+    const isGone = ({ space, key }: Removed): boolean => isRefusal(this.find(space, key, 0))
+    const removed = new Map(
+      this.#removed.filter(isGone).map((node) => [`${node.space} ${node.key}`, node]),
+    )
     for (const node of this.#written) node.isDirty = false
     this.#written = []
     this.#removed = []
     this.#dirtyLength = 0
-    return { written, removed }
+    return { written, removed: [...removed.values()] }
   }
 
   #isPresent(node: Node): boolean {

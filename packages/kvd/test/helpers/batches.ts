@@ -26,13 +26,17 @@ export function batchOf(commands: readonly Command[], fields: Partial<Batch> = {
 }
 
 /** All that a store changed since the last time, as a replica hands it to the disk. */
-export function imageOf(store: Store, applied: number): Pick<Batch, 'packs' | 'image'> {
+export function imageOf(
+  store: Store,
+  applied: number,
+  packBytes = 60,
+): Pick<Batch, 'packs' | 'image'> {
   const { tree, state } = store.takeChanges()
   const { first, last } = store.history
   const events = Array.from({ length: last - first + 1 }, (_, at) => store.history.at(first + at))
   const kept = events.filter((event): event is StoreEvent => event !== undefined)
   return {
-    packs: packChanges(tree, 60),
+    packs: packChanges(tree, packBytes),
     image: {
       applied,
       storeIndex: state.index,

@@ -204,8 +204,9 @@ t.test('a merge that finds no room begins anew', async (tt) => {
   load(database)
   const commands = Array.from({ length: 600 }, (_, at) => set(`/${at}`, { value: 'x'.repeat(500) }))
   const store = storeOf(commands)
-  database.write(batchOf(commands))
-  database.write(batchOf([], { firstIndex: 601, ...imageOf(store, 600) }))
+  const { packs, image } = imageOf(store, 600)
+  database.write(batchOf(commands, { packs }))
+  database.write(batchOf([], { firstIndex: 601, image }))
   const rows = [...store.rows()].map((row) => JSON.stringify(row)).toSorted()
   const pages = Number(db.pragma('page_count', { simple: true }))
   let refused = 0
@@ -224,16 +225,13 @@ t.test('a merge that finds no room begins anew', async (tt) => {
   tt.equal(db.prepare('SELECT count(*) FROM node').pluck().get(), 600, 'in the end all are there')
 })
 
-t.test('the log is compacted in pieces', async (tt) => {
+t.test('the log is compacted as far as a batch says', async (tt) => {
   const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
   load(database)
   const commands = Array.from({ length: 9000 }, () => sync(NOW))
   const store = storeOf(commands)
   database.write(batchOf(commands, imageOf(store, 9000)))
   database.write(batchOf([], { firstIndex: 9001, compactTo: 6000 }))
-  tt.equal(load(database).loaded.firstIndex, 1001, 'at most 1000 entries in one transaction')
-  for (let pieces = 1; pieces < 6; pieces += 1)
-    database.write(batchOf([], { firstIndex: 9001, compactTo: 6000 }))
   tt.same([load(database).loaded.firstIndex, database.lastIndex], [6001, 9000])
   database.write(batchOf([], { firstIndex: 9001, compactTo: 100 }))
   tt.equal(load(database).loaded.firstIndex, 6001)
@@ -241,6 +239,42 @@ t.test('the log is compacted in pieces', async (tt) => {
     code: 'DAMAGED',
     message: /the log begins at entry 6001, older ones are compacted/,
   })
+})
+
+/** Batches of so many large values over a few keys, each with its rows; how the tables look in between. */
+function churn(
+  tt: Test,
+  { keys, bytes, batches, entries }: Record<'keys' | 'bytes' | 'batches' | 'entries', number>,
+): { packs: number; longest: number } {
+  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 1_000_000)
+  load(database)
+  const store = new Store({ historySize: 1 })
+  let index = 0
+  let packs = 0
+  let longest = 0
+  for (let batch = 0; batch < batches; batch += 1) {
+    const commands = Array.from({ length: entries }, (_, at) =>
+      set(`/${(index + at) % keys}`, { value: 'x'.repeat(bytes) }),
+    )
+    for (const entry of commands) store.apply(entry)
+    const rows = imageOf(store, index + entries, 1 << 20)
+    const written = database.write(
+      batchOf(commands, { firstIndex: index + 1, compactTo: index, ...rows }),
+    )
+    longest = Math.max(longest, written)
+    index += entries
+    packs = Math.max(packs, Number(db.prepare('SELECT count(*) FROM pack').pluck().get()))
+  }
+  const nodes = [...store.rows()].map((row) => JSON.stringify(row)).toSorted()
+  tt.same(load(database).nodes, nodes)
+  return { packs, longest }
+}
+
+t.test('packs of large values are merged by their bytes, and do not pile up', async (tt) => {
+  // Each batch brings 4 packs of 1 MiB: 12 MiB of them may wait, and as many be on their way out.
+  const { packs, longest } = churn(tt, { keys: 16, bytes: 512 << 10, batches: 60, entries: 8 })
+  tt.ok(packs <= 40, `${packs} packs at the most`)
+  tt.ok(longest <= 24 << 20, `${longest} bytes in one batch at the most`)
 })
 
 t.test('a batch for which there is no room leaves nothing behind', async (tt) => {
@@ -304,7 +338,7 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ['UPDATE pack SET seq = 9 WHERE seq = 2', /table pack, row 2, is missing/],
     ['UPDATE state SET packs = 1', /table state fails its checksum/],
     ['UPDATE state SET merged = 1', /table state fails its checksum/],
-    ['DELETE FROM node', /table node has 0 rows, 5 were written/],
+    ['DELETE FROM node', /the store has 0 nodes, 5 were written/],
     [
       "UPDATE node SET value = CAST('w' AS BLOB) WHERE value = CAST('v' AS BLOB)",
       /table node, key "\/a\/b", fails its checksum/,

@@ -165,6 +165,14 @@ t.test('a text far larger than the buffer', async (tt) => {
   tt.equal(frame === undefined ? '' : decodeCommand(frame).value, value)
 })
 
+t.test('a few bytes do not keep a large buffer in memory', async (tt) => {
+  const writer = new CommandWriter()
+  writer.append(command({ op: 'set', time: 1, key: '/big', value: 'x'.repeat(8 << 20) }))
+  writer.take()
+  writer.append(command({ op: 'noop', time: 1 }))
+  tt.ok(writer.take().buffer.byteLength <= 1 << 20)
+})
+
 t.test('bytes that are no command are a broken invariant', async (tt) => {
   const writer = new CommandWriter()
   writer.append(command({ op: 'set', time: 1, key: '/a', value: 'v' }))

@@ -331,6 +331,16 @@ t.test('changes for the disk: what is there as written, what is gone as removed'
   store.apply(set('/n'))
   store.apply(remove('/n'))
   tt.same(take(), [['keys:/f'], ['keys:/n']])
+  for (const value of ['1', '2']) {
+    store.apply(set('/n', { value }))
+    store.apply(remove('/n'))
+  }
+  tt.same(take(), [[], ['keys:/n']], 'nothing twice')
+  tt.equal(store.dirtyLength, 0)
+  store.apply(set('/f', { value: 'small' }))
+  store.apply(set('/f', { value: 'x'.repeat(5000) }))
+  tt.ok(store.dirtyLength >= 5000, 'a value that grew counts as it is')
+  take()
   store.apply(remove('/a', { recursive: true }))
   store.apply(set('/a'))
   tt.same(take(), [['keys:/a'], ['keys:/a/b']], 'a key that is back is written, not removed')
