@@ -1,0 +1,87 @@
+import { sizeOf } from './log.ts'
+import { appendOwn } from './replication.ts'
+import type { State } from './state.ts'
+import {
+  NONE,
+  type Entry,
+  type MessageOf,
+  type Proposal,
+  type PropResult,
+  type Refused,
+} from './types.ts'
+
+// A proposal that may have reached the leader is never sent again: it could be carried out twice. It
+// is given up only when it can be in nobody's future log: the leader refused it, or another entry was
+// committed at the place that the leader promised (raft.md 3.8).
+
+/** Puts a proposal of this member into the log, or on its way to the leader. */
+export function propose(state: State, proposal: Proposal): 'taken' | Refused {
+  if (state.role === 'leader') {
+    const entry = appendProposal(state, proposal)
+    if (entry === undefined) return 'busy'
+    promise(state, proposal.id, entry)
+    return 'taken'
+  }
+  if (state.lead === NONE) return 'noLeader'
+  state.forwarded.add(proposal.id)
+  state.send(state.lead, { type: 'prop', proposal })
+  return 'taken'
+}
+
+/** Leader: undefined when it takes nothing at the moment. */
+function appendProposal(state: State, proposal: Proposal): Entry | undefined {
+  const { options, uncommittedBytes } = state
+  const isFull =
+    uncommittedBytes > 0 && uncommittedBytes + sizeOf(proposal) > options.maxUncommittedBytes
+  if (isFull || state.transferee !== NONE || !state.isVoter() || state.isLeaving) return undefined
+  if (proposal.kind === 'conf' && state.pendingConfIndex > state.log.applied) return undefined
+  const entry = appendOwn(state, proposal)
+  if (entry.kind === 'conf') state.pendingConfIndex = entry.index
+  return entry
+}
+
+export function handleProp(state: State, message: MessageOf<'prop'>): void {
+  const { proposal, from } = message
+  const entry = state.role === 'leader' ? appendProposal(state, proposal) : undefined
+  const result: PropResult =
+    entry === undefined
+      ? { type: 'dropped' }
+      : { type: 'appended', index: entry.index, term: entry.term }
+  state.send(from, { type: 'propResp', id: proposal.id, result })
+}
+
+export function handlePropResp(state: State, { id, result }: MessageOf<'propResp'>): void {
+  if (!state.forwarded.delete(id)) return
+  if (result.type === 'dropped') state.lost.push({ id, why: 'dropped' })
+  else promise(state, id, result)
+}
+
+function promise(
+  state: State,
+  id: string,
+  place: { readonly index: number; readonly term: number },
+): void {
+  if (id === '') return
+  const { index, term } = place
+  if (index <= state.log.handed) {
+    // What was committed there came first; where it is forgotten, nobody can say.
+    const committed = state.log.term(index)
+    if (committed !== undefined && committed !== term) state.lost.push({ id, why: 'overwritten' })
+    return
+  }
+  const there = state.promised.get(index)
+  if (there === undefined) state.promised.set(index, [{ id, term }])
+  else there.push({ id, term })
+}
+
+/** These entries are committed: whoever was promised their places for another entry has lost. */
+export function keepPromises(state: State, committed: readonly Entry[]): void {
+  for (const entry of committed) {
+    state.forwarded.delete(entry.id)
+    const promised = state.promised.get(entry.index)
+    if (promised === undefined) continue
+    state.promised.delete(entry.index)
+    for (const { id, term } of promised)
+      if (term !== entry.term) state.lost.push({ id, why: 'overwritten' })
+  }
+}

@@ -1,0 +1,218 @@
+import { invariant } from './invariant.ts'
+import type { Chain, LogStart } from './log.ts'
+import { RaftLog } from './log.ts'
+import type { Progress, Window } from './progress.ts'
+import type {
+  Conf,
+  Entry,
+  HardState,
+  LostProposal,
+  MemberId,
+  Message,
+  MessageBody,
+  MessageType,
+  ReadState,
+  Role,
+  SnapshotMeta,
+} from './types.ts'
+import { NONE } from './types.ts'
+
+export interface CoreOptions {
+  readonly id: MemberId
+  /** Ticks without a leader after which a member may campaign; at most twice as many. */
+  readonly electionTicks: number
+  readonly heartbeatTicks: number
+  /** In [0, 1). */
+  readonly random: () => number
+  readonly chain: Chain
+  /** Whom an entry that changes the configuration removes. */
+  readonly removes: (entry: Entry) => MemberId | undefined
+  /** Differs from one life of the process to the next: numbers of read batches must not come again. */
+  readonly incarnation: number
+  readonly maxMessageBytes: number
+  readonly window: Window
+  readonly maxUncommittedBytes: number
+  readonly maxApplyBytes: number
+  readonly start: CoreStart
+}
+
+/** What the disk has kept. */
+export interface CoreStart {
+  readonly hard: HardState
+  readonly conf: Conf
+  readonly log: LogStart
+  /** The store stands here. */
+  readonly applied: number
+}
+
+/** Messages whose truth depends on the disk: they leave when it has what came before them. */
+const DURABLE_FIRST: ReadonlySet<MessageType> = new Set([
+  'vote',
+  'preVoteResp',
+  'voteResp',
+  'appResp',
+  'appReject',
+  'snapResp',
+])
+
+/** Reads of this member, collected, or on their way to the leader. */
+export interface ReadBatch {
+  readonly number: number
+  readonly ids: readonly string[]
+  ticks: number
+}
+
+/** A batch of some member's reads, as the leader keeps it. */
+export interface LeaderRead {
+  readonly from: MemberId
+  readonly batch: number
+  /** What was committed when it came. */
+  readonly index: number
+  /** Heartbeats that carry at least this number confirm it; 0 until one was sent. */
+  round: number
+}
+
+/** A place in the log that the leader promised to a proposal of this member. */
+export interface Promised {
+  readonly id: string
+  readonly term: number
+}
+
+/** The whole state of one member. The rules are in the files beside this one. */
+export class State {
+  readonly options: CoreOptions
+  readonly id: MemberId
+  readonly log: RaftLog
+  role: Role = 'follower'
+  lead: MemberId = NONE
+  conf: Conf
+  isDamaged = false
+
+  electionElapsed = 0
+  electionTimeout: number
+  heartbeatElapsed = 0
+  votes = new Map<MemberId, boolean>()
+
+  /** Leader: every other member, and itself. */
+  progress = new Map<MemberId, Progress>()
+  /** Leader: no change of the configuration may be proposed before this is applied. */
+  pendingConfIndex = 0
+  uncommittedBytes = 0
+  transferee: MemberId = NONE
+  transferElapsed = 0
+  readRound = 0
+  leaderReads: LeaderRead[] = []
+
+  openReads: string[] = []
+  sentReads: ReadBatch | undefined
+  readBatch: number
+
+  /** Proposals that were sent to the leader and not answered yet. */
+  readonly forwarded = new Set<string>()
+  readonly promised = new Map<number, Promised[]>()
+
+  /** Goes out with the next batch. */
+  outbox: { now: Message[]; after: Message[] } = { now: [], after: [] }
+  reads: ReadState[] = []
+  lost: LostProposal[] = []
+  install: SnapshotMeta | undefined
+  /** The batch that installs a snapshot, until it is durable. */
+  installBatch = 0
+  /** Number of the last batch. */
+  seq = 0
+  persistedSeq = 0
+
+  #term: number
+  #vote: MemberId
+  /** The batch that makes the present term durable. */
+  #termBatch = 0
+
+  constructor(options: CoreOptions) {
+    this.options = options
+    this.id = options.id
+    const { hard, conf, log, applied } = options.start
+    this.conf = conf
+    this.#term = hard.term
+    this.#vote = hard.vote
+    this.log = new RaftLog(log, { commit: Math.max(hard.commit, applied), applied }, options.chain)
+    this.readBatch = options.incarnation * 2 ** 32
+    this.electionTimeout = this.randomTimeout()
+  }
+
+  get term(): number {
+    return this.#term
+  }
+
+  get vote(): MemberId {
+    return this.#vote
+  }
+
+  get hard(): HardState {
+    return { term: this.#term, vote: this.#vote, commit: this.log.commit }
+  }
+
+  /** A later term begins, without a vote. */
+  enterTerm(term: number): void {
+    invariant(term >= this.#term, 'term', () => `${term} after ${this.#term}`)
+    if (term === this.#term) return
+    this.#term = term
+    this.#vote = NONE
+    this.#termBatch = this.seq + 1
+  }
+
+  voteFor(id: MemberId): void {
+    invariant(
+      this.#vote === NONE || this.#vote === id,
+      'vote',
+      () => `for ${id} after ${this.#vote} in term ${this.#term}`,
+    )
+    this.#vote = id
+  }
+
+  randomTimeout(): number {
+    const { electionTicks, random } = this.options
+    return electionTicks + Math.floor(random() * electionTicks)
+  }
+
+  /** A message of the present term, or of `term`. */
+  send(to: MemberId, body: MessageBody, term = this.#term): void {
+    const message: Message = { ...body, from: this.id, to, term }
+    const waits = DURABLE_FIRST.has(body.type) || this.#termBatch > this.persistedSeq
+    if (waits) this.outbox.after.push(message)
+    else this.outbox.now.push(message)
+  }
+
+  isVoter(id: MemberId = this.id): boolean {
+    return this.conf.voters.includes(id)
+  }
+
+  get others(): readonly MemberId[] {
+    return [...this.conf.voters, ...this.conf.learners].filter((id) => id !== this.id)
+  }
+
+  /** It may lead: it counts, it is whole, and it knows who counts. */
+  get isPromotable(): boolean {
+    return this.isVoter() && !this.isDamaged && this.installBatch === 0 && !this.hasUnappliedConf
+  }
+
+  /**
+   * Its own removal is in its log and not in effect yet. Nothing may come behind it: who stays might
+   * need this member's vote, and would not get it with a shorter log.
+   */
+  get isLeaving(): boolean {
+    const { log, options } = this
+    if (this.pendingConfIndex <= log.applied) return false
+    for (let index = log.applied + 1; index <= log.last; index += 1) {
+      const entry = log.at(index)
+      if (entry?.kind === 'conf' && options.removes(entry) === this.id) return true
+    }
+    return false
+  }
+
+  /** A committed change of the configuration is not in effect yet. */
+  get hasUnappliedConf(): boolean {
+    for (let index = this.log.applied + 1; index <= this.log.commit; index += 1)
+      if (this.log.at(index)?.kind === 'conf') return true
+    return false
+  }
+}

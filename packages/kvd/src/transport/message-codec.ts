@@ -1,0 +1,293 @@
+import { Buffer } from 'node:buffer'
+import type {
+  Conf,
+  Entry,
+  EntryKind,
+  Message,
+  MessageBody,
+  MessageType,
+  PropResult,
+  SnapshotMeta,
+} from '../raft/types.ts'
+import { crc32 } from '../storage/checksum.ts'
+import { ByteWriter } from '../store/bytes.ts'
+import { ByteReader, CodecError } from './byte-reader.ts'
+
+// frame: version u8 | type u8 | flags u16 | length u32 | CRC-32 of the body u32 | body
+// body: from, to (names) | term f64 | what the type needs
+const VERSION = 1
+const HEAD_BYTES = 12
+/** Members, learners: far more than a cluster has. */
+const NAMES_MAX = 1_000
+
+const TYPES: readonly MessageType[] = [
+  'preVote',
+  'vote',
+  'preVoteResp',
+  'voteResp',
+  'app',
+  'appResp',
+  'appReject',
+  'hb',
+  'hbResp',
+  'readIdx',
+  'readIdxResp',
+  'prop',
+  'propResp',
+  'snapOffer',
+  'snapResp',
+  'timeoutNow',
+]
+const KINDS: readonly EntryKind[] = ['noop', 'request', 'conf']
+
+/** Packs messages as frames, one behind the other. */
+export class MessageWriter {
+  readonly #writer = new ByteWriter()
+
+  /** Bytes packed since the last `take`. */
+  get length(): number {
+    return this.#writer.length
+  }
+
+  write(message: Message): void {
+    const writer = this.#writer
+    writer.reserve(HEAD_BYTES)
+    const start = writer.length
+    writer.u8(VERSION)
+    writer.u8(TYPES.indexOf(message.type))
+    writer.u8(0)
+    writer.u8(0)
+    writer.u32(0)
+    writer.u32(0)
+    this.#name(message.from)
+    this.#name(message.to)
+    this.#whole(message.term)
+    this.#body(message)
+    const body = writer.view(start + HEAD_BYTES)
+    writer.patchU32(body.length, start + 4)
+    writer.patchU32(crc32(body), start + 8)
+  }
+
+  take(): Buffer {
+    return this.#writer.take()
+  }
+
+  #body(body: MessageBody): void {
+    switch (body.type) {
+      case 'preVote':
+      case 'vote':
+        this.#wholes(body.lastIndex, body.lastTerm)
+        this.#flag(body.isTransfer)
+        break
+      case 'preVoteResp':
+      case 'voteResp':
+        this.#flag(body.isGranted)
+        break
+      case 'app':
+        this.#wholes(body.prevIndex, body.prevTerm, body.commit)
+        this.#u32(body.prevChain)
+        this.#u32(body.entries.length)
+        for (const entry of body.entries) this.#entry(entry)
+        break
+      case 'appResp':
+        this.#whole(body.index)
+        this.#flag(body.isDamaged)
+        break
+      case 'appReject':
+        this.#wholes(body.index, body.hintIndex, body.hintTerm)
+        break
+      case 'hb':
+        this.#wholes(body.commit, body.readBatch)
+        break
+      case 'hbResp':
+        this.#whole(body.readBatch)
+        break
+      case 'readIdx':
+        this.#whole(body.batch)
+        break
+      case 'readIdxResp':
+        this.#wholes(body.batch, body.index)
+        break
+      case 'prop':
+        this.#proposal(body.proposal)
+        break
+      case 'propResp':
+        this.#name(body.id)
+        this.#result(body.result)
+        break
+      case 'snapOffer':
+        this.#meta(body.meta)
+        break
+      case 'snapResp':
+        this.#whole(body.index)
+        this.#flag(body.isOk)
+        break
+      case 'timeoutNow':
+        break
+    }
+  }
+
+  #u32(value: number): void {
+    this.#writer.reserve(4)
+    this.#writer.u32(value)
+  }
+
+  #flag(value: boolean): void {
+    this.#writer.reserve(1)
+    this.#writer.u8(value ? 1 : 0)
+  }
+
+  #whole(value: number): void {
+    this.#writer.reserve(8)
+    this.#writer.f64(value)
+  }
+
+  #wholes(...values: readonly number[]): void {
+    for (const value of values) this.#whole(value)
+  }
+
+  #name(name: string): void {
+    const bytes = Buffer.from(name, 'latin1')
+    if (bytes.length > 0xff) throw new RangeError(`a name of ${bytes.length} bytes`)
+    this.#writer.reserve(1 + bytes.length)
+    this.#writer.u8(bytes.length)
+    this.#writer.bytes(bytes)
+  }
+
+  #proposal({ kind, id, data }: Pick<Entry, 'kind' | 'id' | 'data'>): void {
+    this.#writer.reserve(1)
+    this.#writer.u8(KINDS.indexOf(kind))
+    this.#name(id)
+    this.#writer.reserve(4 + data.length)
+    this.#writer.u32(data.length)
+    this.#writer.bytes(data)
+  }
+
+  #entry(entry: Entry): void {
+    this.#wholes(entry.index, entry.term)
+    this.#u32(entry.chain)
+    this.#proposal(entry)
+  }
+
+  #result(result: PropResult): void {
+    this.#flag(result.type === 'appended')
+    if (result.type === 'appended') this.#wholes(result.index, result.term)
+  }
+
+  #meta({ index, term, chain, conf }: SnapshotMeta): void {
+    this.#wholes(index, term)
+    this.#u32(chain)
+    for (const names of [conf.voters, conf.learners]) {
+      this.#u32(names.length)
+      for (const name of names) this.#name(name)
+    }
+  }
+}
+
+/**
+ * The messages of some frames. They share the memory of `bytes`.
+ * @throws CodecError when anything about any of them is wrong; none of them counts then
+ */
+export function readMessages(bytes: Buffer): Message[] {
+  const reader = new ByteReader(bytes)
+  const messages: Message[] = []
+  while (reader.left > 0) messages.push(readFrame(reader))
+  return messages
+}
+
+function readFrame(reader: ByteReader): Message {
+  const version = reader.u8()
+  if (version !== VERSION) throw new CodecError(`a frame of version ${version}`)
+  const number = reader.u8()
+  const type = TYPES[number]
+  if (type === undefined || reader.u16() !== 0) throw new CodecError(`a frame of type ${number}`)
+  const length = reader.u32()
+  const checksum = reader.u32()
+  const body = reader.bytes(length)
+  if (crc32(body) !== checksum) throw new CodecError(`a ${type} fails its checksum`)
+  const inner = new ByteReader(body)
+  const [from, to, term] = [inner.name(), inner.name(), inner.whole()]
+  const message: Message = { ...readBody(type, inner), from, to, term }
+  if (inner.left > 0) throw new CodecError(`a ${type} is ${inner.left} bytes too long`)
+  return message
+}
+
+function readBody(type: MessageType, reader: ByteReader): MessageBody {
+  switch (type) {
+    case 'preVote':
+    case 'vote':
+      return {
+        type,
+        lastIndex: reader.whole(),
+        lastTerm: reader.whole(),
+        isTransfer: reader.flag(),
+      }
+    case 'preVoteResp':
+    case 'voteResp':
+      return { type, isGranted: reader.flag() }
+    case 'app': {
+      const [prevIndex, prevTerm, commit] = [reader.whole(), reader.whole(), reader.whole()]
+      const prevChain = reader.u32()
+      return { type, prevIndex, prevTerm, prevChain, commit, entries: readEntries(reader) }
+    }
+    case 'appResp':
+      return { type, index: reader.whole(), isDamaged: reader.flag() }
+    case 'appReject':
+      return { type, index: reader.whole(), hintIndex: reader.whole(), hintTerm: reader.whole() }
+    case 'hb':
+      return { type, commit: reader.whole(), readBatch: reader.whole() }
+    case 'hbResp':
+      return { type, readBatch: reader.whole() }
+    case 'readIdx':
+      return { type, batch: reader.whole() }
+    case 'readIdxResp':
+      return { type, batch: reader.whole(), index: reader.whole() }
+    case 'prop':
+      return { type, proposal: readProposal(reader) }
+    case 'propResp':
+      return { type, id: reader.name(), result: readResult(reader) }
+    case 'snapOffer':
+      return { type, meta: readMeta(reader) }
+    case 'snapResp':
+      return { type, index: reader.whole(), isOk: reader.flag() }
+    case 'timeoutNow':
+      return { type }
+  }
+}
+
+function readProposal(reader: ByteReader): Pick<Entry, 'kind' | 'id' | 'data'> {
+  const number = reader.u8()
+  const kind = KINDS[number]
+  if (kind === undefined) throw new CodecError(`an entry of kind ${number}`)
+  return { kind, id: reader.name(), data: reader.bytes(reader.u32()) }
+}
+
+/** They must follow each other: whoever takes them counts on it. */
+function readEntries(reader: ByteReader): Entry[] {
+  const count = reader.u32()
+  const entries: Entry[] = []
+  for (let at = 0; at < count; at += 1) {
+    const [index, term, chain] = [reader.whole(), reader.whole(), reader.u32()]
+    const expected = (entries.at(-1)?.index ?? index - 1) + 1
+    if (index !== expected) throw new CodecError(`entry ${index} in the place of ${expected}`)
+    entries.push({ index, term, chain, ...readProposal(reader) })
+  }
+  return entries
+}
+
+function readResult(reader: ByteReader): PropResult {
+  if (!reader.flag()) return { type: 'dropped' }
+  return { type: 'appended', index: reader.whole(), term: reader.whole() }
+}
+
+function readMeta(reader: ByteReader): SnapshotMeta {
+  const [index, term, chain] = [reader.whole(), reader.whole(), reader.u32()]
+  const conf: Conf = { voters: readNames(reader), learners: readNames(reader) }
+  return { index, term, chain, conf }
+}
+
+function readNames(reader: ByteReader): string[] {
+  const count = reader.u32()
+  if (count > NAMES_MAX) throw new CodecError(`${count} members`)
+  return Array.from({ length: count }, () => reader.name())
+}
