@@ -1,0 +1,128 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer, type WebSocket } from 'ws'
+import type { MemberId, Message } from '../raft/types.ts'
+import { CodecError } from './byte-reader.ts'
+import {
+  judgeGreeting,
+  readGreeting,
+  type Greeting,
+  type GreetingRefusal,
+  type Host,
+} from './handshake.ts'
+import { PROTOCOL } from './link.ts'
+import { readMessages } from './message-codec.ts'
+
+const PATH = /^\/kvd\/raft\/v1\/(?:ctl|bulk)$/
+const FRAME_BYTES_MAX = 8 * 1024 * 1024
+/** A peer pings every 1.6 s: silence for so long means that it is gone (rafthttp ConnReadTimeout). */
+const DEAD_MS = 5_000
+
+export interface AcceptorOptions {
+  readonly host: Host
+  /** Messages of one frame, in order. */
+  readonly received: (messages: readonly Message[]) => void
+  /** A member has started anew since it was last heard of. */
+  restarted(id: MemberId, incarnation: number): void
+  refused(greeting: Greeting | undefined, refusal: GreetingRefusal): void
+  /** What came from a member was nothing that a member sends. */
+  readonly broken: (id: MemberId, problem: string) => void
+}
+
+/** The receiving end of other members' ways to this one. */
+export class Acceptor {
+  readonly #options: AcceptorOptions
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    maxPayload: FRAME_BYTES_MAX,
+    perMessageDeflate: false,
+    handleProtocols: () => PROTOCOL,
+  })
+  readonly #incarnations = new Map<MemberId, number>()
+  readonly #heardMs = new Map<WebSocket, number>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor(options: AcceptorOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.#sweep(), DEAD_MS / 2)
+  }
+
+  incarnationOf(id: MemberId): number {
+    return this.#incarnations.get(id) ?? 0
+  }
+
+  /** Takes an upgrade request of the peer port; false when the path is none of ours. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    if (!PATH.test(request.url ?? '')) return false
+    socket.on('error', () => socket.destroy())
+    const greeting = readGreeting(request.headers)
+    const refusal = judgeGreeting(greeting, this.#options.host)
+    if (refusal !== undefined || greeting === undefined) {
+      this.#refuse(socket, greeting, refusal ?? { status: 400, text: 'no greeting' })
+      return true
+    }
+    this.#server.handleUpgrade(request, socket, head, (webSocket) =>
+      this.#accept(webSocket, greeting),
+    )
+    return true
+  }
+
+  #refuse(socket: Duplex, greeting: Greeting | undefined, refusal: GreetingRefusal): void {
+    this.#options.refused(greeting, refusal)
+    const { status, text } = refusal
+    const body = `${text}\n`
+    socket.end(
+      `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    )
+  }
+
+  #accept(socket: WebSocket, greeting: Greeting): void {
+    const { from, incarnation } = greeting
+    if (incarnation > this.incarnationOf(from)) {
+      this.#incarnations.set(from, incarnation)
+      this.#options.restarted(from, incarnation)
+    }
+    const heard = (): unknown => this.#heardMs.set(socket, performance.now())
+    heard()
+    socket.on('ping', heard)
+    socket.on('message', (data, isBinary) => {
+      heard()
+      if (!isBinary || !Buffer.isBuffer(data)) socket.close(1003, 'binary frames only')
+      // An older life of the member may not have noticed yet that it is over.
+      else if (incarnation < this.incarnationOf(from)) socket.close(1008, 'stale incarnation')
+      else this.#take(socket, from, data)
+    })
+    socket.on('error', () => socket.terminate())
+    socket.on('close', () => this.#heardMs.delete(socket))
+  }
+
+  #take(socket: WebSocket, from: MemberId, data: Buffer): void {
+    const { host, received, broken } = this.#options
+    let messages: readonly Message[]
+    try {
+      messages = readMessages(data)
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error
+      broken(from, error.message)
+      socket.close(1002, 'bad frame')
+      return
+    }
+    if (messages.some((message) => message.from !== from || message.to !== host.id)) {
+      broken(from, 'a message in the name of another member')
+      socket.close(1002, 'bad frame')
+      return
+    }
+    received(messages)
+  }
+
+  #sweep(): void {
+    const oldest = performance.now() - DEAD_MS
+    for (const [socket, heardMs] of this.#heardMs) if (heardMs < oldest) socket.terminate()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    for (const socket of this.#heardMs.keys()) socket.terminate()
+    this.#server.close()
+  }
+}

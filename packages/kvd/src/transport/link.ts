@@ -1,0 +1,131 @@
+import type { IncomingMessage } from 'node:http'
+import { WebSocket } from 'ws'
+
+export const PROTOCOL = 'kvd-raft.1'
+const PATH = '/kvd/raft/v1/'
+/** etcd 2.3 waits 100 ms between two tries to connect. */
+const RETRY_MS_MIN = 100
+const RETRY_MS_MAX = 1_000
+/** Nobody has answered for so long: the connection is dead (rafthttp ConnReadTimeout). */
+const DEAD_MS = 5_000
+const PING_MS = 1_600
+
+export interface LinkOptions {
+  /** `ctl` carries what is small and urgent, `bulk` entries and proposals. */
+  readonly kind: LinkKind
+  /** Read anew for each try. */
+  urls(): readonly string[]
+  readonly headers: () => Record<string, string>
+  readonly dialMs: number
+  /** At least 0, less than 1: members that lost each other do not all call at the same time. */
+  readonly random: () => number
+  opened(): void
+  closed(): void
+  /** The member answers, but does not let us in. */
+  refused(status: number, text: string): void
+}
+
+export type LinkKind = 'ctl' | 'bulk'
+
+/** One way to one member: dials, and dials again, until it is closed. Carries frames one way. */
+export class Link {
+  readonly #options: LinkOptions
+  #socket: WebSocket | undefined
+  #timer: NodeJS.Timeout | undefined
+  #pings: NodeJS.Timeout | undefined
+  #heardMs = 0
+  #tries = 0
+  #isClosed = false
+
+  constructor(options: LinkOptions) {
+    this.#options = options
+    this.#dial()
+  }
+
+  get isOpen(): boolean {
+    return this.#socket?.readyState === WebSocket.OPEN
+  }
+
+  /** Bytes that are not yet with the system. */
+  get backlog(): number {
+    return this.#socket?.bufferedAmount ?? 0
+  }
+
+  /** False when there is no connection: the frame is gone. */
+  send(frame: Uint8Array): boolean {
+    if (!this.isOpen) return false
+    this.#socket?.send(frame)
+    return true
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    clearInterval(this.#pings)
+    this.#socket?.terminate()
+  }
+
+  #dial(): void {
+    const urls = this.#options.urls()
+    const url = urls[this.#tries % Math.max(1, urls.length)]
+    if (url === undefined) {
+      this.#retry()
+      return
+    }
+    const { kind, headers, dialMs } = this.#options
+    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${PATH}${kind}`, PROTOCOL, {
+      headers: headers(),
+      handshakeTimeout: dialMs,
+      perMessageDeflate: false,
+      maxPayload: 1024,
+    })
+    this.#socket = socket
+    socket.on('open', () => this.#open(socket))
+    socket.on('pong', () => {
+      this.#heardMs = performance.now()
+    })
+    socket.on('unexpected-response', (_request, response) => {
+      void this.#refuse(socket, response)
+    })
+    // What it was shows in `close`, which always follows.
+    socket.on('error', () => undefined)
+    socket.on('close', () => this.#close(socket))
+  }
+
+  #open(socket: WebSocket): void {
+    this.#tries = 0
+    this.#heardMs = performance.now()
+    this.#pings = setInterval(() => {
+      if (performance.now() - this.#heardMs > DEAD_MS) socket.terminate()
+      else socket.ping()
+    }, PING_MS)
+    this.#options.opened()
+  }
+
+  async #refuse(socket: WebSocket, response: IncomingMessage): Promise<void> {
+    let text = ''
+    try {
+      for await (const chunk of response.setEncoding('utf8')) text += String(chunk).slice(0, 200)
+    } catch {
+      // The status says enough.
+    }
+    if (!this.#isClosed) this.#options.refused(response.statusCode ?? 0, text.trim())
+    socket.terminate()
+    if (this.#socket === socket) this.#close(socket)
+  }
+
+  #close(socket: WebSocket): void {
+    if (this.#socket !== socket) return
+    this.#socket = undefined
+    clearInterval(this.#pings)
+    this.#options.closed()
+    this.#retry()
+  }
+
+  #retry(): void {
+    if (this.#isClosed) return
+    const delay = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(this.#tries, 8))
+    this.#tries += 1
+    this.#timer = setTimeout(() => this.#dial(), delay * (0.5 + this.#options.random() / 2))
+  }
+}
