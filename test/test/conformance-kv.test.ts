@@ -13,15 +13,20 @@ tap.setTimeout(VECTORS_MS)
 /** Cases recorded from etcd 3.4 that contradict one recorded from 2.3.8, which kvd follows. */
 const ONLY_3_4 = ['ext-v3x/health', 'ext-v3x/expire-dir-flag']
 
+interface Urls {
+  readonly client: string
+  readonly peer: string
+}
+
 /** A fresh store that nobody has written to: the vectors count its index from the first entry. */
-async function startFresh(t: Test, directory: string, flags: readonly string[]): Promise<string> {
+async function startFresh(t: Test, directory: string, flags: readonly string[]): Promise<Urls> {
   const ports = await choosePorts([0, 0])
   const [client = '', peer = ''] = ports.map((port) => `http://127.0.0.1:${port}`)
   const kvd = startKvd(directory, { clients: [client], peer, flags })
   t.teardown(() => kvd.stop(5000))
   const look = async () => {
     const response = await fetch(`${client}/version`)
-    return response.ok ? { done: client } : { seen: String(response.status) }
+    return response.ok ? { done: { client, peer } } : { seen: String(response.status) }
   }
   return Promise.race([
     waitFor('kvd to answer', look),
@@ -40,10 +45,33 @@ test('kvd and kvctl answer as etcd 2.3.8 did', { skip: VECTORS_SKIP }, async (t)
   const kvctl = `${process.execPath} ${program('kvctl')}`
   // Side by side, each half on a store of its own.
   const halves = await Promise.all([
-    runVectors('kv', ['--url', api, '--cors-url', cors, '--ext', '--skip-tags', 'cli'], VECTORS_MS),
-    runVectors('kv', ['--url', cli, '--kvctl', kvctl, '--tags', 'cli'], VECTORS_MS),
+    runVectors(
+      'kv',
+      ['--url', api.client, '--cors-url', cors.client, '--ext', '--skip-tags', 'cli'],
+      VECTORS_MS,
+    ),
+    runVectors('kv', ['--url', cli.client, '--kvctl', kvctl, '--tags', 'cli'], VECTORS_MS),
   ])
   const isOurs = ({ name }: { name: string }) => !ONLY_3_4.some((id) => name.startsWith(`${id} `))
   assertVerdicts(t, halves.flat().filter(isOurs))
   t.comment(`left out, as 2.3.8 answers differently: ${ONLY_3_4.join(', ')}`)
+})
+
+test('kvd in proxy mode answers as etcd 2.3.8 did', { skip: VECTORS_SKIP }, async (t) => {
+  const directory = t.testdir({ member: {}, proxy: {}, readonly: {} })
+  const member = await startFresh(t, `${directory}/member`, [])
+  const cluster = ['--initial-cluster', `member=${member.peer}`]
+  const [proxy, readonly] = [
+    await startFresh(t, `${directory}/proxy`, ['--proxy', 'on', ...cluster]),
+    await startFresh(t, `${directory}/readonly`, ['--proxy', 'readonly', ...cluster]),
+  ]
+  const urls = [
+    '--url',
+    member.client,
+    '--proxy',
+    proxy.client,
+    '--readonly-proxy',
+    readonly.client,
+  ]
+  assertVerdicts(t, await runVectors('kv', [...urls, '--tags', 'proxy,readonly'], VECTORS_MS))
 })

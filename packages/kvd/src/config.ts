@@ -25,10 +25,23 @@ export interface Config {
   readonly clusterToken: string
   readonly corsOrigins: readonly string[]
   readonly eventHistory: number
+  readonly proxy: ProxyConfig
+  /** Peer URLs of all members of --initial-cluster: where a proxy looks for its cluster. */
+  readonly clusterPeerURLs: readonly string[]
   readonly isDebug: boolean
   /** Text for the log: what is set, and by what. */
   readonly given: ReturnType<Options['given']>
   readonly warnings: readonly string[]
+}
+
+/** How requests are passed on. */
+export interface ProxyConfig {
+  readonly mode: 'off' | 'on' | 'readonly'
+  readonly failureWaitMs: number
+  readonly refreshMs: number
+  readonly dialMs: number
+  readonly writeMs: number
+  readonly readMs: number
 }
 
 /** The configuration is wrong: `message` for stderr, `exitCode` as the original's. */
@@ -121,7 +134,8 @@ function readOptions(
 }
 
 function check(options: Options, warnings: readonly string[]): Config {
-  checkModes(options)
+  const proxy = readProxy(options)
+  checkState(options, proxy.mode)
   checkTimes(options)
   const name = options.string('name')
   const dataDir = options.string('data-dir') || `${name}.etcd`
@@ -132,7 +146,8 @@ function check(options: Options, warnings: readonly string[]): Config {
       '-advertise-client-urls is required when -listen-client-urls is set explicitly.',
     )
   const peerURLs = readUrls(options, 'initial-advertise-peer-urls', 'peer-addr').map(printUrl)
-  checkInitialCluster(options, name, peerURLs)
+  const members = readInitialCluster(options)
+  if (proxy.mode === 'off') checkInitialCluster(members, name, peerURLs)
   const eventHistory = options.number('event-history')
   if (eventHistory < 1)
     throw new ConfigError(1, 'flag -event-history: at least 1 event must be kept')
@@ -152,6 +167,8 @@ function check(options: Options, warnings: readonly string[]): Config {
     clusterToken: options.string('initial-cluster-token'),
     corsOrigins: options.list('cors'),
     eventHistory,
+    proxy,
+    clusterPeerURLs: members === undefined ? peerURLs : [...members.values()].flat(),
     isDebug:
       options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
     given: options.given(),
@@ -159,27 +176,28 @@ function check(options: Options, warnings: readonly string[]): Config {
   })
 }
 
-function checkModes(options: Options): void {
-  const proxy = options.string('proxy')
-  if (proxy === 'on' || proxy === 'readonly')
-    throw new ConfigError(1, `flag -proxy: ${proxy} comes with a later version`)
-  if (proxy !== 'off')
-    throw new ConfigError(
-      2,
-      `invalid value ${JSON.stringify(proxy)} for flag -proxy: invalid value`,
-      true,
-    )
+function readProxy(options: Options): ProxyConfig {
+  const mode = options.string('proxy')
+  if (mode !== 'off' && mode !== 'on' && mode !== 'readonly')
+    throw badValue('proxy', mode, 'invalid value')
+  return {
+    mode,
+    failureWaitMs: options.number('proxy-failure-wait'),
+    refreshMs: options.number('proxy-refresh-interval'),
+    dialMs: options.number('proxy-dial-timeout'),
+    writeMs: options.number('proxy-write-timeout'),
+    readMs: options.number('proxy-read-timeout'),
+  }
+}
+
+function checkState(options: Options, proxy: ProxyConfig['mode']): void {
   const state = options.string('initial-cluster-state')
-  if (state === 'existing')
+  if (state !== 'new' && state !== 'existing')
+    throw badValue('initial-cluster-state', state, 'invalid value')
+  if (state === 'existing' && proxy === 'off')
     throw new ConfigError(
       1,
       'flag -initial-cluster-state: existing comes with clusters, in a later version',
-    )
-  if (state !== 'new')
-    throw new ConfigError(
-      2,
-      `invalid value ${JSON.stringify(state)} for flag -initial-cluster-state: invalid value`,
-      true,
     )
 }
 
@@ -234,9 +252,9 @@ function printUrl(url: URL): string {
   return `${url.protocol}//${url.hostname}:${url.port === '' ? '80' : url.port}`
 }
 
-/** The first members must be this one alone, with the peer URLs that it advertises. */
-function checkInitialCluster(options: Options, name: string, peerURLs: readonly string[]): void {
-  if (!options.isSet('initial-cluster')) return
+/** Peer URLs by the name of the member; undefined when the flag is not set. */
+function readInitialCluster(options: Options): ReadonlyMap<string, readonly string[]> | undefined {
+  if (!options.isSet('initial-cluster')) return undefined
   const members = new Map<string, string[]>()
   for (const entry of options.list('initial-cluster')) {
     const equals = entry.indexOf('=')
@@ -245,6 +263,16 @@ function checkInitialCluster(options: Options, name: string, peerURLs: readonly 
     const url = printUrl(parseUrl('initial-cluster', entry.slice(equals + 1)))
     members.set(member, [...(members.get(member) ?? []), url])
   }
+  return members
+}
+
+/** The first members must be this one alone, with the peer URLs that it advertises. */
+function checkInitialCluster(
+  members: ReadonlyMap<string, readonly string[]> | undefined,
+  name: string,
+  peerURLs: readonly string[],
+): void {
+  if (members === undefined) return
   const own = members.get(name)
   if (own === undefined)
     throw new ConfigError(

@@ -15,6 +15,16 @@ export interface DataDir {
   readonly unknown: readonly string[]
 }
 
+/** What an earlier start made of a data directory. @throws DataDirError when it was two things */
+export function roleOf(dataDir: string): 'member' | 'proxy' | 'none' {
+  const isMember = existsSync(join(dataDir, 'member'))
+  const isProxy = existsSync(join(dataDir, 'proxy'))
+  if (isMember && isProxy)
+    throw new DataDirError('invalid datadir. Both member and proxy directories exist.')
+  if (isMember) return 'member'
+  return isProxy ? 'proxy' : 'none'
+}
+
 /**
  * Makes the directories, private to this user, and refuses what cannot be written or is etcd's own.
  * @throws DataDirError naming the directory
@@ -37,7 +47,5 @@ export function prepareDataDir(dataDir: string, storageDir: string): DataDir {
       `the data directory ${dataDir} belongs to etcd (it holds member/wal): kvd keeps its log in another ` +
         'format. Start kvd with an empty --data-dir and copy the keys over with kvctl',
     )
-  if (existsSync(join(dataDir, 'proxy')))
-    throw new DataDirError(`invalid datadir. Both member and proxy directories exist.`)
   return { unknown: readdirSync(dataDir).filter((entry) => !KNOWN.has(entry)) }
 }

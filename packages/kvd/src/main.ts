@@ -8,10 +8,11 @@ import {
   type Logger,
 } from '@flotilla/daemon'
 import { ConfigError, readInvocation, type Config } from './config.ts'
-import { DataDirError, prepareDataDir } from './data-dir.ts'
+import { DataDirError, prepareDataDir, roleOf } from './data-dir.ts'
 import { dumpStore } from './dump.ts'
 import { ListenError } from './listener.ts'
-import { LimitError, startServer } from './server.ts'
+import { startProxy } from './proxy/proxy.ts'
+import { LimitError, startServer, type RunningServer } from './server.ts'
 import { DiskError } from './storage/disk.ts'
 import { usage, versionText } from './usage.ts'
 
@@ -49,13 +50,8 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   logger.info('etcdmain: starting kvd', { version: ownVersion(), node: process.version })
   for (const { name, value, source } of config.given)
     logger.info('etcdmain: option', { name, value, source })
-  const { unknown } = prepareDataDir(config.dataDir, config.storageDir)
-  for (const entry of unknown)
-    logger.warn(
-      `etcdmain: found invalid file/dir ${entry} under data dir ${config.dataDir} (Ignore this if you are upgrading etcd)`,
-    )
   const termination = awaitTermination(process, () => process.exit(1))
-  const server = await startServer(config, logger)
+  const server = await start(config, logger)
   const stopping = new AbortController()
   keepWatchdog(env, process.pid, stopping.signal)
   const notifyProblem = await notify(env, ['READY=1'])
@@ -69,6 +65,26 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   const failure = await Promise.race([server.close(), server.failed])
   termination.close()
   return failure instanceof DiskError ? report(failure, logger) : 0
+}
+
+/** As a member or as a proxy: a data directory stays what it was, whatever the flags say. */
+async function start(config: Config, logger: Logger): Promise<RunningServer> {
+  const role = roleOf(config.dataDir)
+  const isProxy = role === 'none' ? config.proxy.mode !== 'off' : role === 'proxy'
+  if (role !== 'none' && isProxy !== (config.proxy.mode !== 'off'))
+    logger.info(
+      `etcdmain: the server is already initialized as ${role} before, starting as etcd ${role}...`,
+    )
+  if (isProxy) {
+    const proxy = await startProxy(config, logger)
+    return { failed: new Promise(() => undefined), close: async () => await proxy.close() }
+  }
+  const { unknown } = prepareDataDir(config.dataDir, config.storageDir)
+  for (const entry of unknown)
+    logger.warn(
+      `etcdmain: found invalid file/dir ${entry} under data dir ${config.dataDir} (Ignore this if you are upgrading etcd)`,
+    )
+  return await startServer(config, logger)
 }
 
 /** Says what went wrong and picks the exit status; a bug keeps its stack. */

@@ -173,8 +173,6 @@ t.test('mistakes, in the words and with the statuses of the original', async (tt
     ],
     [['--event-history', '0'], '1 flag -event-history: at least 1 event must be kept'],
     [['--snapshot-count=0'], '1 flag -snapshot-count: must be at least 1'],
-    [['--proxy', 'on'], '1 flag -proxy: on comes with a later version'],
-    [['--proxy', 'readonly'], '1 flag -proxy: readonly comes with a later version'],
     [['--proxy', 'maybe'], '2+ invalid value "maybe" for flag -proxy: invalid value'],
     [
       ['--initial-cluster-state', 'existing'],

@@ -66,7 +66,7 @@ t.test('a wrong configuration is said on stderr, with its status', async (tt) =>
 t.test('a data directory that is not ours is left alone', async (tt) => {
   const dir = tt.testdir({
     etcd: { member: { wal: {}, snap: {} } },
-    proxy: { proxy: {} },
+    proxy: { proxy: {}, member: {} },
     file: 'no directory',
   })
   const flags = await addresses()

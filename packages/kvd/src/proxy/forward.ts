@@ -1,0 +1,181 @@
+import { Agent, request, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Logger } from '@flotilla/daemon'
+import type { Director } from './director.ts'
+import type { ProxyMetrics } from './proxy-metrics.ts'
+
+export interface ForwardOptions {
+  readonly director: Director
+  readonly logger: Logger
+  readonly metrics: ProxyMetrics
+  readonly nowMs: () => number
+  /** Milliseconds until a connection, or a request that is being written, is given up. */
+  readonly dialMs: number
+  readonly writeMs: number
+  /** Milliseconds without a byte of the answer; 0 for no limit: watches may be silent for long. */
+  readonly readMs: number
+}
+
+const BODY_BYTES_MAX = 16 * 1024 * 1024
+/** They belong to one connection (RFC 2616 13.5.1), as in the original. */
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailers',
+  'transfer-encoding',
+  'upgrade',
+]
+/** May be sent twice: nothing is changed by them. */
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** How one attempt went. It may be repeated when no member has seen it, or when that does not matter. */
+type Attempt = 'answered' | 'gone' | { readonly mayRetry: boolean; readonly wasSent: boolean }
+
+/** Passes requests on to members, and their answers back as they come. */
+export class Forwarder {
+  readonly #options: ForwardOptions
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity })
+
+  constructor(options: ForwardOptions) {
+    this.#options = options
+  }
+
+  async forward(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const { director, nowMs, logger, metrics } = this.#options
+    const method = incoming.method ?? 'GET'
+    const beganMs = nowMs()
+    metrics.received(method)
+    const body = await readBody(incoming)
+    if (body === undefined) {
+      refuse(outgoing, 413, 'request body too large')
+      return
+    }
+    const endpoints = director.available(nowMs())
+    if (endpoints.length === 0) {
+      metrics.dropped(method, 'zero_endpoints')
+      refuse(outgoing, 503, 'zero endpoints currently available')
+      return
+    }
+    let tried = 0
+    for (const endpoint of endpoints) {
+      tried += 1
+      const attempt = await this.#attempt(endpoint, incoming, outgoing, body)
+      if (attempt === 'answered')
+        metrics.answered(method, outgoing.statusCode, (nowMs() - beganMs) / 1000)
+      if (attempt === 'answered' || attempt === 'gone') return
+      director.markUnavailable(endpoint, nowMs())
+      logger.warn(`proxy: marked endpoint ${endpoint} unavailable`)
+      metrics.dropped(
+        method,
+        attempt.wasSent ? 'failed_getting_response' : 'failed_sending_request',
+      )
+      // A write that a member may have seen is not sent to another: it could be carried out twice.
+      if (!attempt.mayRetry) break
+    }
+    refuse(outgoing, 502, `unable to get response from ${tried} endpoint(s)`)
+  }
+
+  async #attempt(
+    endpoint: string,
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    body: Buffer,
+  ): Promise<Attempt> {
+    const { dialMs, writeMs, readMs } = this.#options
+    const url = new URL(endpoint)
+    const method = incoming.method ?? 'GET'
+    // Members over TLS come with TLS: nothing must reach one in the clear.
+    if (url.protocol !== 'http:') return { mayRetry: true, wasSent: false }
+    return await new Promise((resolve) => {
+      let isConnected = false
+      const upstream = request({
+        host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+        port: url.port === '' ? 80 : url.port,
+        method,
+        path: incoming.url ?? '/',
+        headers: headersFor(incoming, body),
+        agent: this.#agent,
+      })
+      const timer = setTimeout(() => upstream.destroy(new Error('too slow')), dialMs + writeMs)
+      const leave = (): void => {
+        upstream.destroy()
+      }
+      outgoing.once('close', leave)
+      const settle = (attempt: Attempt): void => {
+        clearTimeout(timer)
+        resolve(attempt)
+      }
+      upstream.once('socket', (socket) => {
+        if (socket.connecting) socket.once('connect', () => (isConnected = true))
+        else isConnected = true
+      })
+      upstream.once('finish', () => {
+        if (isConnected) clearTimeout(timer)
+      })
+      upstream.once('response', (answer) => {
+        if (readMs > 0) upstream.setTimeout(readMs, leave)
+        passBack(answer, outgoing)
+        settle('answered')
+      })
+      upstream.once('error', () => {
+        outgoing.off('close', leave)
+        if (outgoing.destroyed) settle('gone')
+        else if (outgoing.headersSent) outgoing.destroy()
+        else settle({ mayRetry: !isConnected || SAFE.has(method), wasSent: isConnected })
+      })
+      upstream.end(body)
+    })
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+}
+
+function headersFor(incoming: IncomingMessage, body: Buffer): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {}
+  const named = (incoming.headers.connection ?? '').toLowerCase().split(/\s*,\s*/)
+  for (const [name, value] of Object.entries(incoming.headers))
+    if (value !== undefined && !HOP_BY_HOP.includes(name) && !named.includes(name))
+      headers[name] = value
+  const client = incoming.socket.remoteAddress
+  if (client !== undefined) {
+    const before = incoming.headers['x-forwarded-for']
+    headers['x-forwarded-for'] = before === undefined ? client : `${String(before)}, ${client}`
+  }
+  if (body.length > 0 || incoming.headers['content-length'] !== undefined)
+    headers['content-length'] = String(body.length)
+  return headers
+}
+
+/** Headers at once and each piece as it comes: whoever watches through a proxy waits for nothing else. */
+function passBack(answer: IncomingMessage, outgoing: ServerResponse): void {
+  outgoing.statusCode = answer.statusCode ?? 502
+  for (const [name, value] of Object.entries(answer.headers))
+    if (value !== undefined && !HOP_BY_HOP.includes(name)) outgoing.setHeader(name, value)
+  outgoing.flushHeaders()
+  answer.on('error', () => outgoing.destroy())
+  answer.on('aborted', () => outgoing.destroy())
+  answer.pipe(outgoing)
+}
+
+async function readBody(incoming: IncomingMessage): Promise<Buffer | undefined> {
+  const parts: Buffer[] = []
+  let size = 0
+  for await (const part of incoming) {
+    if (!Buffer.isBuffer(part)) continue
+    size += part.length
+    if (size > BODY_BYTES_MAX) return undefined
+    parts.push(part)
+  }
+  return Buffer.concat(parts)
+}
+
+/** The original's words for what went wrong in the proxy itself. */
+function refuse(outgoing: ServerResponse, status: number, problem: string): void {
+  if (outgoing.destroyed) return
+  outgoing.writeHead(status, { 'Content-Type': 'application/json' })
+  outgoing.end(JSON.stringify({ message: `proxy: ${problem}` }))
+}

@@ -1,0 +1,43 @@
+/** What a peer port says about its cluster. */
+export interface Membership {
+  readonly peerURLs: readonly string[]
+  readonly clientURLs: readonly string[]
+}
+
+const ANSWER_MS = 5_000
+
+/** Asks one peer URL after the other for the members; undefined when none answers. */
+export async function fetchMembers(peerURLs: readonly string[]): Promise<Membership | undefined> {
+  for (const url of peerURLs) {
+    const found = await askOne(url)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+async function askOne(url: string): Promise<Membership | undefined> {
+  try {
+    const answer = await fetch(new URL('/members', url), { signal: AbortSignal.timeout(ANSWER_MS) })
+    if (!answer.ok) return undefined
+    return readMembers(await answer.json())
+  } catch {
+    // Another one may know: what is wrong with this one shows when none does.
+    return undefined
+  }
+}
+
+/** Undefined when it is no list of members. */
+export function readMembers(document: unknown): Membership | undefined {
+  if (!Array.isArray(document)) return undefined
+  const members: readonly unknown[] = document
+  return {
+    peerURLs: members.flatMap((member) => urlsOf(member, 'peerURLs')),
+    clientURLs: members.flatMap((member) => urlsOf(member, 'clientURLs')),
+  }
+}
+
+function urlsOf(member: unknown, name: string): string[] {
+  if (typeof member !== 'object' || member === null) return []
+  const urls: unknown = Object.entries(member).find(([key]) => key === name)?.[1]
+  return Array.isArray(urls) ? urls.filter((url): url is string => typeof url === 'string') : []
+}

@@ -1,0 +1,179 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Logger } from '@flotilla/daemon'
+import type { Config } from '../config.ts'
+import { bind } from '../listener.ts'
+import { ClusterFile } from './cluster-file.ts'
+import { Director } from './director.ts'
+import { Forwarder } from './forward.ts'
+import { fetchMembers } from './members.ts'
+import { ProxyMetrics } from './proxy-metrics.ts'
+
+/** While no endpoint is known they are looked for so often, unless the interval is short itself. */
+const EAGER_MS = 1_000
+const EAGER_FROM_MS = 30_000
+const DRAIN_MS = 5_000
+const SWEEP_MS = 50
+
+export interface RunningProxy {
+  /** Stops listening and ends what is under way after a while. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a proxy (kvd.md 11): no data of its own but the peer URLs of its cluster.
+ * @throws ListenError
+ */
+export async function startProxy(config: Config, logger: Logger): Promise<RunningProxy> {
+  const { proxy } = config
+  const file = new ClusterFile(config.dataDir)
+  const known = file.read()
+  if (known !== undefined)
+    logger.info(`proxy: using peer urls [${known.join(' ')}] from cluster file ${file.path}`)
+  const director = new Director(proxy.failureWaitMs, Math.random)
+  const refresh = new Refresher({
+    director,
+    file,
+    logger,
+    peerURLs: known ?? config.clusterPeerURLs,
+  })
+  await refresh.once()
+  const stopRefreshing = refresh.every(proxy.refreshMs)
+  const metrics = new ProxyMetrics()
+  const forwarder = new Forwarder({ director, logger, metrics, nowMs: Date.now, ...proxy })
+  const isReadonly = proxy.mode === 'readonly'
+  const answer = answerer({ director, forwarder, metrics, isReadonly, logger })
+  const servers: Server[] = []
+  const close = async (): Promise<void> => {
+    stopRefreshing()
+    const ended = servers.map(
+      async (server) => await new Promise((resolve) => server.close(resolve)),
+    )
+    // An answer that ends now leaves its connection idle.
+    const sweep = setInterval(() => {
+      for (const server of servers) server.closeIdleConnections()
+    }, SWEEP_MS)
+    const timer = setTimeout(() => {
+      for (const server of servers) server.closeAllConnections()
+    }, DRAIN_MS)
+    await Promise.all(ended)
+    clearInterval(sweep)
+    clearTimeout(timer)
+    forwarder.close()
+  }
+  try {
+    for (const url of config.listenClientURLs) {
+      const server = createServer({ keepAliveTimeout: 0, requestTimeout: 0, noDelay: true }, answer)
+      servers.push(server)
+      await bind(server, url)
+      logger.info(`proxy: listening for client requests on ${url.origin}`)
+    }
+  } catch (error) {
+    stopRefreshing()
+    for (const server of servers) server.close()
+    throw error
+  }
+  return { close }
+}
+
+interface RefresherOptions {
+  readonly director: Director
+  readonly file: ClusterFile
+  readonly logger: Logger
+  readonly peerURLs: readonly string[]
+}
+
+/** Keeps the endpoints those of the cluster. */
+class Refresher {
+  readonly #options: RefresherOptions
+  #peerURLs: readonly string[]
+  #told = ''
+
+  constructor(options: RefresherOptions) {
+    this.#options = options
+    this.#peerURLs = options.peerURLs
+  }
+
+  async once(): Promise<void> {
+    const { director, file, logger } = this.#options
+    const found = await fetchMembers(this.#peerURLs)
+    if (found === undefined) {
+      logger.warn(`proxy: could not retrieve cluster information from the given urls`)
+      return
+    }
+    if (found.peerURLs.length > 0 && found.peerURLs.join() !== this.#peerURLs.join()) {
+      this.#peerURLs = found.peerURLs
+      logger.info(`proxy: updated peer urls to [${found.peerURLs.join(' ')}]`)
+    }
+    if (found.peerURLs.length > 0) file.write(found.peerURLs)
+    const text = JSON.stringify(found.clientURLs.toSorted())
+    if (text === this.#told && director.urls.length > 0) return
+    this.#told = text
+    director.update(found.clientURLs)
+    logger.info(`proxy: endpoints found ${JSON.stringify(director.urls)}`)
+  }
+
+  /** Returns how to stop. */
+  every(intervalMs: number): () => void {
+    let timer: NodeJS.Timeout
+    let isStopped = false
+    const next = (): void => {
+      const isEager = this.#options.director.urls.length === 0 && intervalMs >= EAGER_FROM_MS
+      timer = setTimeout(() => void turn(), isEager ? EAGER_MS : intervalMs)
+    }
+    const turn = async (): Promise<void> => {
+      await this.once()
+      if (!isStopped) next()
+    }
+    next()
+    return () => {
+      isStopped = true
+      clearTimeout(timer)
+    }
+  }
+}
+
+interface AnswererOptions {
+  readonly director: Director
+  readonly forwarder: Forwarder
+  readonly metrics: ProxyMetrics
+  readonly isReadonly: boolean
+  readonly logger: Logger
+}
+
+type Answer = (incoming: IncomingMessage, outgoing: ServerResponse) => void
+
+function answerer({ director, forwarder, metrics, isReadonly, logger }: AnswererOptions): Answer {
+  const failed = (outgoing: ServerResponse, error: unknown): void => {
+    // The client went away in the middle of its request.
+    logger.debug('proxy: a request was not read', { error: String(error) })
+    outgoing.destroy()
+  }
+  return (incoming, outgoing) => {
+    const [path] = (incoming.url ?? '/').split('?')
+    if (isReadonly && incoming.method !== 'GET') outgoing.writeHead(501).end()
+    else if (path === '/v2/config/local/proxy') answerConfig(director, incoming, outgoing)
+    else if (path === '/metrics') void answerMetrics(metrics, outgoing)
+    else forwarder.forward(incoming, outgoing).catch((error: unknown) => failed(outgoing, error))
+  }
+}
+
+async function answerMetrics(metrics: ProxyMetrics, outgoing: ServerResponse): Promise<void> {
+  const text = await metrics.text()
+  outgoing.writeHead(200, { 'Content-Type': metrics.type }).end(text)
+}
+
+function answerConfig(
+  director: Director,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+): void {
+  outgoing.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  if (incoming.method === 'GET') {
+    outgoing.end(`${JSON.stringify({ endpoints: director.urls })}\n`)
+    return
+  }
+  outgoing.setHeader('Allow', 'GET')
+  outgoing.setHeader('X-Content-Type-Options', 'nosniff')
+  outgoing.statusCode = 405
+  outgoing.end('Method Not Allowed\n')
+}
