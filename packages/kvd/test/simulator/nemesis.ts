@@ -1,5 +1,6 @@
 import type { Random } from '../helpers/random.ts'
 import type { Cluster } from './cluster.ts'
+import { FigureEight } from './figure-eight.ts'
 import { encodeConf } from './machine.ts'
 import type { Member } from './member.ts'
 
@@ -8,6 +9,7 @@ export class Nemesis {
   readonly #cluster: Cluster
   readonly #random: Random
   #changes = 0
+  #figure: FigureEight | undefined
 
   constructor(cluster: Cluster, random: Random) {
     this.#cluster = cluster
@@ -134,7 +136,7 @@ export class Nemesis {
   #ambush(): void {
     const leader = this.#cluster.someLeader
     if (leader === undefined) return
-    const kind = this.#random.int(0, 6)
+    const kind = this.#random.int(0, 7)
     this.#cluster.note(`ambush ${kind} ${leader.id}`)
     const others = [...this.#cluster.members.keys()].filter((id) => id !== leader.id)
     if (kind === 0) this.#crashBehindAppend(leader)
@@ -145,6 +147,8 @@ export class Nemesis {
       if (leader.isUp) this.#cluster.crash(leader, this.#random.int(1, 100))
     } else if (kind === 4) this.#wakeSome(leader, others)
     else if (kind === 5) this.#speakToNobody(leader)
+    else if (kind === 6 && this.#figure === undefined)
+      this.#figure = new FigureEight(this.#cluster, leader)
     else this.#pause(leader)
   }
 
@@ -196,6 +200,8 @@ export class Nemesis {
   taken(member: Member, type: string, before: string | undefined): void {
     const { isFaulty, plan, agenda } = this.#cluster
     if (!isFaulty || !plan.ambushes) return
+    this.#figure?.taken(member)
+    if (this.#figure?.isOver === true) this.#figure = undefined
     const random = this.#random
     const crashIn = (ms: number, downMs: number, kept?: number): void =>
       agenda.after(ms, () => {
