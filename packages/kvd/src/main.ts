@@ -11,7 +11,6 @@ import { ConfigError, readInvocation, type Config } from './config.ts'
 import { DataDirError, prepareDataDir, roleOf } from './data-dir.ts'
 import { dumpStore } from './dump.ts'
 import { ListenError } from './listener.ts'
-import { startProxy } from './proxy/proxy.ts'
 import { LimitError, startServer, type RunningServer } from './server.ts'
 import { DiskError } from './storage/disk.ts'
 import { usage, versionText } from './usage.ts'
@@ -76,6 +75,8 @@ async function start(config: Config, logger: Logger): Promise<RunningServer> {
       `etcdmain: the server is already initialized as ${role} before, starting as etcd ${role}...`,
     )
   if (isProxy) {
+    // A member needs none of it, nor what it brings along.
+    const { startProxy } = await import('./proxy/proxy.ts')
     const proxy = await startProxy(config, logger)
     return { failed: new Promise(() => undefined), close: async () => await proxy.close() }
   }

@@ -48,7 +48,7 @@ export class RowWriter {
     this.#writer.f64(node.modifiedIndex)
     // A column of integers takes it.
     this.#writer.f64(Math.trunc(node.expireAt))
-    if (value !== undefined) this.#value(value)
+    if (value !== undefined) this.#writer.sizedText(value, value.isWellFormed())
   }
 
   removed(space: Space, key: string): void {
@@ -63,14 +63,6 @@ export class RowWriter {
     writer.u32(0)
     writer.u8(SPACES.indexOf(space))
     writer.text(key, key.isWellFormed())
-    writer.patchU32(writer.length - at - 4, at)
-  }
-
-  #value(value: string): void {
-    const writer = this.#writer
-    const at = writer.length
-    writer.u32(0)
-    writer.text(value, value.isWellFormed())
     writer.patchU32(writer.length - at - 4, at)
   }
 

@@ -64,6 +64,15 @@ export class ByteWriter {
       : encodeText(text).copy(this.#buffer, this.#end)
   }
 
+  /** A text made by `decodeText` behind its length, a u32. */
+  sizedText(text: string, isWellFormed: boolean): void {
+    const at = this.length
+    this.u32(0)
+    if (text === '') return
+    this.text(text, isWellFormed)
+    this.patchU32(this.length - at - 4, at)
+  }
+
   /** What was written from `from` on, of the bytes since the last `take`. */
   view(from: number): Buffer {
     return this.#buffer.subarray(this.#start + from, this.#end)

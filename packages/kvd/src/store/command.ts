@@ -89,10 +89,10 @@ export class CommandWriter {
     this.#count += 1
     writer.u32(0)
     this.#writeHead(entry, isText)
-    this.#writeText(key, isText)
-    this.#writeText(value, isText)
-    this.#writeText(prevValue, isText)
-    this.#writeText(prevIndex, isText)
+    writer.sizedText(key, isText)
+    writer.sizedText(value, isText)
+    writer.sizedText(prevValue, isText)
+    writer.sizedText(prevIndex, isText)
     writer.patchU32(writer.length - start - 4, start)
   }
 
@@ -112,14 +112,6 @@ export class CommandWriter {
     this.#writer.u8(flags)
     this.#writer.f64(entry.time)
     this.#writer.f64(entry.expireAt)
-  }
-
-  #writeText(text: string, isText: boolean): void {
-    const start = this.#writer.length
-    this.#writer.u32(0)
-    if (text === '') return
-    this.#writer.text(text, isText)
-    this.#writer.patchU32(this.#writer.length - start - 4, start)
   }
 }
 
