@@ -1,15 +1,8 @@
 import { createHash } from 'node:crypto'
-import { command } from './store/command.ts'
-import type { Command } from './store/command.ts'
+import type { Member, Roster } from './membership/roster.ts'
+import type { Identity } from './storage/messages.ts'
+import { command, type Command } from './store/command.ts'
 import type { Store } from './store/store.ts'
-
-/** A member as /v2/members shows it. */
-export interface Member {
-  readonly id: string
-  readonly name: string
-  readonly peerURLs: readonly string[]
-  readonly clientURLs: readonly string[]
-}
 
 /** What the original calls itself; clients read it at /version. */
 export const SERVER_VERSION = '2.3.8'
@@ -36,24 +29,21 @@ export function clusterId(memberIds: readonly string[]): string {
   return printId(createHash('sha1').update(bytes).digest())
 }
 
-export interface Identity {
-  readonly memberId: string
-  readonly clusterId: string
-}
-
-/** The members and the cluster's version as the store's cluster space holds them (raft.md 7.1). */
+/** The cluster as one member sees it. */
 export class Cluster {
   readonly id: string
   readonly localId: string
   /** Header line of every answer. */
   readonly head: string
   readonly #store: Store
+  readonly #roster: Roster
 
-  constructor(identity: Identity, store: Store) {
+  constructor(identity: Identity, store: Store, roster: Roster) {
     this.id = identity.clusterId
     this.localId = identity.memberId
     this.head = `X-Etcd-Cluster-Id: ${identity.clusterId}\r\n`
     this.#store = store
+    this.#roster = roster
   }
 
   /** `2.3.0`, or undefined before it was decided. */
@@ -63,48 +53,22 @@ export class Cluster {
 
   /** Sorted by id. */
   members(): readonly Member[] {
-    return this.#store
-      .peekNames('cluster', '/members')
-      .toSorted((left, right) => (BigInt(`0x${left}`) < BigInt(`0x${right}`) ? -1 : 1))
-      .map((id) => this.member(id))
-      .filter((member) => member !== undefined)
+    return this.#roster.members()
   }
 
   member(id: string): Member | undefined {
-    const raft = this.#store.peek('cluster', `/members/${id}/raftAttributes`)
-    if (raft === undefined) return undefined
-    const { peerURLs }: { peerURLs: string[] } = JSON.parse(raft)
-    const text = this.#store.peek('cluster', `/members/${id}/attributes`) ?? '{}'
-    const attributes: { name?: string; clientURLs?: string[] } = JSON.parse(text)
-    return { id, name: attributes.name ?? '', peerURLs, clientURLs: attributes.clientURLs ?? [] }
+    return this.#roster.member(id)
   }
 
   isRemoved(id: string): boolean {
-    return this.#store.peek('cluster', `/removed_members/${id}`) !== undefined
+    return this.#roster.isRemoved(id)
   }
 }
 
-/** Commands that make a new cluster of one: member added, published, version decided. */
-export function bootstrapCommands(
-  identity: Identity,
-  member: Omit<Member, 'id'>,
-  time: number,
-): readonly Command[] {
-  return [
-    raftAttributesCommand('create', identity.memberId, member.peerURLs, time),
-    attributesCommand(identity.memberId, member, time),
-    command({ op: 'set', space: 'cluster', time, key: '/version', value: CLUSTER_VERSION }),
-  ]
-}
-
-export function raftAttributesCommand(
-  op: 'create' | 'update',
-  id: string,
-  peerURLs: readonly string[],
-  time: number,
-): Command {
-  const value = JSON.stringify({ peerURLs })
-  return command({ op, space: 'cluster', time, key: `/members/${id}/raftAttributes`, value })
+/** Decides the cluster's version, unless somebody has. */
+export function versionCommand(time: number): Command {
+  const value = CLUSTER_VERSION
+  return command({ op: 'create', space: 'cluster', time, key: '/version', value })
 }
 
 /** Publishes a member's name and client URLs. */

@@ -23,6 +23,14 @@ export interface Config {
   readonly peerURLs: readonly string[]
   readonly clientURLs: readonly string[]
   readonly clusterToken: string
+  /** Peer URLs by name of the first members, or of all when the cluster exists. */
+  readonly initialCluster: ReadonlyMap<string, readonly string[]>
+  readonly clusterState: 'new' | 'existing'
+  readonly forcesNewCluster: boolean
+  /** Refuses changes that would leave too few started members. */
+  readonly isReconfigStrict: boolean
+  /** New members count at once, as in the original. */
+  readonly addsVoters: boolean
   readonly corsOrigins: readonly string[]
   readonly eventHistory: number
   readonly proxy: ProxyConfig
@@ -135,7 +143,7 @@ function readOptions(
 
 function check(options: Options, warnings: readonly string[]): Config {
   const proxy = readProxy(options)
-  checkState(options, proxy.mode)
+  const clusterState = readState(options)
   checkTimes(options)
   const name = options.string('name')
   const dataDir = options.string('data-dir') || `${name}.etcd`
@@ -148,6 +156,7 @@ function check(options: Options, warnings: readonly string[]): Config {
   const peerURLs = readUrls(options, 'initial-advertise-peer-urls', 'peer-addr').map(printUrl)
   const members = readInitialCluster(options)
   if (proxy.mode === 'off') checkInitialCluster(members, name, peerURLs)
+  const initialCluster = members ?? new Map([[name, peerURLs]])
   const eventHistory = options.number('event-history')
   if (eventHistory < 1)
     throw new ConfigError(1, 'flag -event-history: at least 1 event must be kept')
@@ -165,10 +174,15 @@ function check(options: Options, warnings: readonly string[]): Config {
     peerURLs,
     clientURLs: readUrls(options, 'advertise-client-urls', 'addr').map(printUrl),
     clusterToken: options.string('initial-cluster-token'),
+    initialCluster,
+    clusterState,
+    forcesNewCluster: options.bool('force-new-cluster'),
+    isReconfigStrict: options.bool('strict-reconfig-check'),
+    addsVoters: options.bool('add-members-as-voters'),
     corsOrigins: options.list('cors'),
     eventHistory,
     proxy,
-    clusterPeerURLs: members === undefined ? peerURLs : [...members.values()].flat(),
+    clusterPeerURLs: [...initialCluster.values()].flat(),
     isDebug:
       options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
     given: options.given(),
@@ -190,15 +204,11 @@ function readProxy(options: Options): ProxyConfig {
   }
 }
 
-function checkState(options: Options, proxy: ProxyConfig['mode']): void {
+function readState(options: Options): Config['clusterState'] {
   const state = options.string('initial-cluster-state')
   if (state !== 'new' && state !== 'existing')
     throw badValue('initial-cluster-state', state, 'invalid value')
-  if (state === 'existing' && proxy === 'off')
-    throw new ConfigError(
-      1,
-      'flag -initial-cluster-state: existing comes with clusters, in a later version',
-    )
+  return state
 }
 
 function checkTimes(options: Options): void {
@@ -266,7 +276,7 @@ function readInitialCluster(options: Options): ReadonlyMap<string, readonly stri
   return members
 }
 
-/** The first members must be this one alone, with the peer URLs that it advertises. */
+/** This member must be among them, with the peer URLs that it advertises. */
 function checkInitialCluster(
   members: ReadonlyMap<string, readonly string[]> | undefined,
   name: string,
@@ -283,10 +293,5 @@ function checkInitialCluster(
     throw new ConfigError(
       1,
       `--initial-cluster must include ${name}=${peerURLs.join(',')} given --initial-advertise-peer-urls=${peerURLs.join(',')}`,
-    )
-  if (members.size > 1)
-    throw new ConfigError(
-      1,
-      'flag -initial-cluster: clusters of several members come with a later version',
     )
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { DataDirError } from './data-dir.ts'
-import { decodeCommand } from './store/command.ts'
+import { Machine } from './machine.ts'
 import { Store } from './store/store.ts'
 import { openDisk } from './storage/disk.ts'
 
@@ -23,7 +23,13 @@ export async function dumpStore(
     const { stats } = loaded
     if (stats !== undefined)
       store.load({ index: loaded.storeIndex, count: loaded.count, stats }, rows, events.slice(-1))
-    for (const entry of entries) store.apply(decodeCommand(entry.data))
+    const machine = new Machine(store)
+    for (const entry of entries) {
+      const { applied } = loaded
+      // A member alone commits whatever it holds; of others' logs the end may still be replaced.
+      const isCommitted = entry.index <= loaded.commit || machine.conf.voters.length === 1
+      if (entry.index > applied && isCommitted) machine.apply(entry)
+    }
     write(`${JSON.stringify({ index: store.index, raftIndex: loaded.lastIndex })}\n`)
     const nodes = [...store.rows()].toSorted((left, right) => (left.key < right.key ? -1 : 1))
     for (const node of nodes) write(`${JSON.stringify(node)}\n`)

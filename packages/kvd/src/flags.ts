@@ -12,6 +12,10 @@ function count(value: number, usage: string): FlagSpec {
   return { type: 'uint', default: value, usage }
 }
 
+function flag(usage: string): FlagSpec {
+  return { type: 'bool', default: false, usage }
+}
+
 function refused(type: FlagSpec['type'], why: string, usage: string): FlagSpec {
   const byType = { bool: false, string: '', int: 0, uint: 0 } as const
   return { type, default: byType[type], usage, unsupported: why }
@@ -40,7 +44,7 @@ export const FLAGS = {
     'peer URLs of this member told to the cluster',
   ),
   'initial-cluster': text('', 'NAME=URL of the first members; default this one alone'),
-  'initial-cluster-state': text('new', 'new; existing comes with clusters'),
+  'initial-cluster-state': text('new', 'new, or existing to join a cluster that runs'),
   'initial-cluster-token': text('etcd-cluster', 'token that keeps clusters apart'),
   'advertise-client-urls': text(
     'http://localhost:2379,http://localhost:4001',
@@ -55,8 +59,9 @@ export const FLAGS = {
   'discovery-srv': refused('string', LATER, 'DNS domain of the first members'),
   'discovery-proxy': refused('string', LATER, 'HTTP proxy for discovery'),
   'discovery-fallback': refused('string', LATER, 'what to do when the cluster is full'),
-  'strict-reconfig-check': refused('bool', LATER, 'refuse changes that would lose quorum'),
-  'force-new-cluster': refused('bool', LATER, 'make a cluster of one out of this data'),
+  'strict-reconfig-check': flag('refuse changes that would lose quorum'),
+  'force-new-cluster': flag('make a cluster of one out of this data'),
+  'add-members-as-voters': flag('new members count before they have caught up (kvd only)'),
   proxy: text('off', 'off; on or readonly: pass requests on to the members'),
   'proxy-failure-wait': count(5_000, 'milliseconds a failed endpoint is left alone'),
   'proxy-refresh-interval': count(30_000, 'milliseconds between looks at the members'),

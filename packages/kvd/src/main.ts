@@ -11,6 +11,7 @@ import { ConfigError, readInvocation, type Config } from './config.ts'
 import { DataDirError, prepareDataDir, roleOf } from './data-dir.ts'
 import { dumpStore } from './dump.ts'
 import { ListenError } from './listener.ts'
+import { BootstrapError } from './membership/birth.ts'
 import { LimitError, startServer, type RunningServer } from './server.ts'
 import { DiskError } from './storage/disk.ts'
 import { usage, versionText } from './usage.ts'
@@ -55,13 +56,18 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   keepWatchdog(env, process.pid, stopping.signal)
   const notifyProblem = await notify(env, ['READY=1'])
   if (notifyProblem !== undefined) logger.warn('etcdmain: systemd was not told', { notifyProblem })
-  const end = await Promise.race([termination.received, server.failed])
+  const end = await Promise.race([termination.received, server.ended])
   stopping.abort()
   if (end instanceof DiskError) return report(end, logger)
+  if (end === 'removed') {
+    await server.close()
+    termination.close()
+    return 0
+  }
   const what = end === 'SIGTERM' ? 'terminated' : 'interrupt'
   logger.info(`etcdmain: received ${what} signal, shutting down...`)
   await notify(env, ['STOPPING=1'])
-  const failure = await Promise.race([server.close(), server.failed])
+  const failure = await Promise.race([server.close(), server.ended])
   termination.close()
   return failure instanceof DiskError ? report(failure, logger) : 0
 }
@@ -78,7 +84,7 @@ async function start(config: Config, logger: Logger): Promise<RunningServer> {
     // A member needs none of it, nor what it brings along.
     const { startProxy } = await import('./proxy/proxy.ts')
     const proxy = await startProxy(config, logger)
-    return { failed: new Promise(() => undefined), close: async () => await proxy.close() }
+    return { ended: new Promise(() => undefined), close: async () => await proxy.close() }
   }
   const { unknown } = prepareDataDir(config.dataDir, config.storageDir)
   for (const entry of unknown)
@@ -103,6 +109,7 @@ function report(error: unknown, logger: Logger): number {
   if (
     error instanceof DataDirError ||
     error instanceof ListenError ||
+    error instanceof BootstrapError ||
     error instanceof LimitError
   ) {
     logger.error(`etcdmain: ${error.message}`)

@@ -1,19 +1,25 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { SERVER_VERSION, type Cluster } from './cluster.ts'
 import { bind } from './listener.ts'
+import type { Acceptor } from './transport/acceptor.ts'
 
-/** The paths of the peer port that proxies and joining members read (kvd.md 8). */
+/** The peer port: what proxies and joining members read (kvd.md 8), and the other members' ways in. */
 export class PeerPort {
   readonly #cluster: Cluster
+  readonly #acceptor: Acceptor
   readonly #servers: Server[] = []
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, acceptor: Acceptor) {
     this.#cluster = cluster
+    this.#acceptor = acceptor
   }
 
   /** @throws ListenError */
   async listen(url: URL): Promise<void> {
     const server = createServer((request, response) => this.#answer(request.url ?? '/', response))
+    server.on('upgrade', (request, socket, head) => {
+      if (!this.#acceptor.upgrade(request, socket, head)) socket.destroy()
+    })
     await bind(server, url)
     this.#servers.push(server)
   }

@@ -1,14 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Logger } from '@flotilla/daemon'
 import { AuthRules } from './auth/rules.ts'
-import {
-  attributesCommand,
-  bootstrapCommands,
-  Cluster,
-  clusterId,
-  memberId,
-  type Identity,
-} from './cluster.ts'
+import { attributesCommand, Cluster, versionCommand } from './cluster.ts'
 import type { Config } from './config.ts'
 import { AuthChanges } from './http/auth-changes.ts'
 import { AuthGate } from './http/auth-gate.ts'
@@ -20,9 +13,12 @@ import { Passwords } from './http/passwords.ts'
 import { Router } from './http/router.ts'
 import { WatchSockets } from './http/watch-socket.ts'
 import { ClientListener, RESERVED_FDS } from './listener.ts'
+import { birthOf } from './membership/birth.ts'
+import { Roster } from './membership/roster.ts'
 import { PeerPort } from './peer-port.ts'
-import { Replica } from './replica.ts'
-import { DiskError, openDisk } from './storage/disk.ts'
+import { Peers } from './peers.ts'
+import { Replica, type Birth } from './replica/replica.ts'
+import { DiskError, openDisk, type Disk } from './storage/disk.ts'
 import { command } from './store/command.ts'
 import { isRefusal } from './store/errors.ts'
 import { Store } from './store/store.ts'
@@ -30,15 +26,20 @@ import { Store } from './store/store.ts'
 /** Nodes that expire within this time of each other go in one log entry. */
 const EXPIRY_GRAIN_MS = 100
 const DRAIN_MS = 5_000
+/** A removed member answers those who wait before it ends (raft.md 7.4). */
+const REMOVED_MS = 1_000
 /** So many images' rows wait before they are merged into one table: most keys have changed more than once by then. */
 const MERGE_IMAGES = 3
 const MERGE_ROWS_MAX = 32_000
 /** Unread bytes after which a watch is given up; the original gives up after 100 events. */
 const WATCH_BYTES_MAX = 4 * 1024 * 1024
 
+/** Why a member ends by itself. */
+export type ServerEnd = DiskError | 'removed'
+
 export interface RunningServer {
-  /** Resolves when the disk fails: the process cannot go on. */
-  readonly failed: Promise<DiskError>
+  /** Resolves when the disk fails, or when the cluster does without this member: the process cannot go on. */
+  readonly ended: Promise<ServerEnd>
   /** Stops listening, lets requests under way end, makes the store durable. */
   close(): Promise<void>
 }
@@ -50,8 +51,9 @@ export class LimitError extends Error {
 }
 
 /**
- * Starts one member: recovers the store, makes a new cluster when there is none, opens the ports.
- * @throws DiskError, ListenError, LimitError
+ * Starts one member: recovers the store, begins a cluster or joins one when there is nothing to
+ * recover, opens the ports.
+ * @throws DiskError, ListenError, LimitError, BootstrapError
  */
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
   const fdLimit = readFdLimit()
@@ -59,93 +61,220 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     throw new LimitError(
       `file descriptor limit[${fdLimit}] of kvd process is too low, and should be set higher than ${RESERVED_FDS}`,
     )
-  let fail: (error: DiskError) => void = () => undefined
-  const failed = new Promise<DiskError>((resolve) => {
-    fail = resolve
-  })
   const disk = await openDisk({
     directory: config.storageDir,
     source: 'image',
     mergeRows: Math.min(MERGE_ROWS_MAX, MERGE_IMAGES * config.snapshotCount),
   })
-  const file = `${config.storageDir}/kvd.db`
-  const store = new Store({ historySize: config.eventHistory })
-  const replica = new Replica({
-    store,
-    disk,
-    logger,
-    file,
-    snapshotCount: config.snapshotCount,
-    requestTimeoutMs: 5_000 + 2 * config.electionMs,
-    nowMs: Date.now,
-    onFailure: (error) => fail(error),
+  const member = await createMember(config, logger, disk, fdLimit).catch(async (error: unknown) => {
+    await disk.close()
+    throw error
   })
-  const joined = await Promise.race([join(config, store, replica, logger), failed])
-  if (joined instanceof DiskError) throw joined
-  const member = openPorts(config, logger, { store, replica, cluster: joined, fdLimit })
   try {
-    await member.listen()
+    await member.start()
   } catch (error) {
     await member.close()
     throw error
   }
-  return { failed, close: async () => await member.close() }
+  return { ended: member.ended, close: async () => await member.close() }
 }
 
-/** Starts the term and makes sure that the cluster knows this member. */
-async function join(
+async function createMember(
   config: Config,
-  store: Store,
-  replica: Replica,
   logger: Logger,
-): Promise<Cluster> {
-  const [knownId] = store.peekNames('cluster', '/members')
-  const id = knownId ?? memberId(config.peerURLs, config.clusterToken)
-  const identity: Identity = { memberId: id, clusterId: clusterId([id]) }
-  const cluster = new Cluster(identity, store)
-  const time = Date.now()
-  const begun = await replica.proposeAsync(command({ op: 'noop', time }))
-  const isWritable = begun === undefined
-  logger.info(`raft: raft.node: ${id} elected leader ${id} at term ${replica.term}`)
-  const { name, clientURLs, peerURLs } = config
-  const known = cluster.member(id)
-  const isPublished =
-    known?.name === name && known.clientURLs.toSorted().join() === clientURLs.toSorted().join()
-  const commands =
-    known === undefined
-      ? bootstrapCommands(identity, { name, clientURLs, peerURLs }, time)
-      : isPublished
-        ? []
-        : [attributesCommand(id, { name, clientURLs }, time)]
-  for (const entry of commands) {
-    const outcome = await replica.proposeAsync(entry)
-    if (outcome !== undefined && !isRefusal(outcome)) continue
-    // With room for nothing, what is there can still be read; but a new cluster has nothing.
-    if (known !== undefined && !isWritable) break
-    const cause = outcome === undefined ? 'no answer' : outcome.cause
-    const file = `${config.storageDir}/kvd.db`
-    throw new DiskError({ code: 'FULL', message: `${file}: the cluster was not made: ${cause}` })
-  }
-  const published = `{Name:${name} ClientURLs:[${clientURLs.join(' ')}]}`
-  logger.info(`etcdserver: published ${published} to cluster ${cluster.id}`)
-  logger.info(
-    `etcdserver: set the initial cluster version to ${cluster.version?.slice(0, 3) ?? ''}`,
-  )
-  return cluster
+  disk: Disk,
+  fdLimit: number,
+): Promise<ServerMember> {
+  const { identity: known, lastIndex, incarnation } = disk.recovered.loaded
+  // One that was told who it is, and nothing else yet, begins again.
+  const birth = known === undefined || lastIndex === 0 ? await birthFor(config) : undefined
+  const identity = birth?.identity ?? known
+  if (identity === undefined) throw new Error('a member without data and without identity')
+  const store = new Store({ historySize: config.eventHistory })
+  const peers = new Peers({
+    identity,
+    incarnation,
+    peerURLs: config.peerURLs,
+    roster: new Roster(store),
+    first: birth?.peers ?? new Map(),
+    electionMs: config.electionMs,
+    logger,
+    nowMs: Date.now,
+    random: Math.random,
+  })
+  let fail: (error: DiskError) => void = () => undefined
+  const failed = new Promise<DiskError>((resolve) => {
+    fail = resolve
+  })
+  const replica = new Replica({
+    memberId: identity.memberId,
+    store,
+    disk,
+    network: peers,
+    birth,
+    logger,
+    file: `${config.storageDir}/kvd.db`,
+    snapshotCount: config.snapshotCount,
+    tickMs: config.heartbeatMs,
+    electionTicks: Math.ceil(config.electionMs / config.heartbeatMs),
+    requestTimeoutMs: 5_000 + 2 * config.electionMs,
+    nowMs: Date.now,
+    random: Math.random,
+    onFailure: (error) => fail(error),
+  })
+  const cluster = new Cluster(identity, store, replica.machine.roster)
+  return new ServerMember({ config, logger, store, replica, cluster, peers, fdLimit, failed })
+}
+
+async function birthFor(config: Config): Promise<Birth> {
+  const { name, peerURLs, initialCluster, clusterState: state, clusterToken: token } = config
+  return await birthOf({ name, peerURLs, initialCluster, state, token })
 }
 
 interface Parts {
+  readonly config: Config
+  readonly logger: Logger
   readonly store: Store
   readonly replica: Replica
   readonly cluster: Cluster
+  readonly peers: Peers
   readonly fdLimit: number
+  readonly failed: Promise<DiskError>
 }
 
-function openPorts(
-  config: Config,
-  logger: Logger,
-  { store, replica, cluster, fdLimit }: Parts,
-): { listen(): Promise<void>; close(): Promise<void> } {
+/** All parts of a member, in the order in which they start and end. */
+class ServerMember {
+  readonly ended: Promise<ServerEnd>
+  readonly #parts: Parts
+  readonly #clients: ClientListener
+  readonly #sockets: WatchSockets
+  readonly #port: PeerPort
+  readonly #stops: (() => void)[] = []
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    const { replica, peers, failed, logger, cluster } = parts
+    const removed = new Promise<'removed'>((resolve) => {
+      let isTold = false
+      const tell = (): void => {
+        if (isTold) return
+        isTold = true
+        logger.warn('etcdserver: the member has been permanently removed from the cluster')
+        logger.warn('etcdserver: the data-dir used by this member must be removed.')
+        setTimeout(() => resolve('removed'), REMOVED_MS)
+      }
+      replica.onRemoved(tell)
+      peers.attach({
+        receive: (messages) => replica.receive(messages),
+        unreachable: (id) => replica.unreachable(id),
+        removed: tell,
+      })
+    })
+    this.ended = Promise.race([failed, removed])
+    replica.onMembers(() => peers.follow())
+    const { clients, sockets } = openClients(parts)
+    this.#clients = clients
+    this.#sockets = sockets
+    this.#port = new PeerPort(cluster, peers.acceptor)
+  }
+
+  /** @throws ListenError, DiskError */
+  async start(): Promise<void> {
+    const { config, replica, logger } = this.#parts
+    for (const url of config.listenPeerURLs) await this.#port.listen(url)
+    replica.start()
+    this.#stops.push(keepExpiring(this.#parts), this.#keepJoined())
+    if (replica.isAlone) await this.#becomeReady()
+    for (const url of config.listenClientURLs) {
+      await this.#clients.listen(url)
+      logger.info(`etcdmain: listening for client requests on ${url.origin}`)
+    }
+  }
+
+  /** A member that is alone serves only when all that it knows is applied. */
+  async #becomeReady(): Promise<void> {
+    const { replica, failed, config, cluster } = this.#parts
+    const problem = await Promise.race([
+      new Promise<undefined>((resolve) => replica.readIndex(() => resolve(undefined))),
+      failed,
+    ])
+    if (problem instanceof DiskError) throw problem
+    // With room for nothing, what is there can still be read; but a new cluster has nothing.
+    if (!replica.status.isFull || cluster.members().length > 0) return
+    const file = `${config.storageDir}/kvd.db`
+    throw new DiskError({ code: 'FULL', message: `${file}: the cluster was not made: no room` })
+  }
+
+  /** Makes sure that the cluster knows how to reach this member, and which version it has. */
+  #keepJoined(): () => void {
+    const { replica, cluster, config, logger } = this.#parts
+    let isVersionTold = false
+    const join = (): void => {
+      void this.#publish()
+      if (replica.isLeader && cluster.version === undefined)
+        replica.propose(versionCommand(Date.now()), () => undefined)
+    }
+    const watch = setInterval(() => {
+      if (replica.lead !== '0' && !this.#isJoined()) join()
+      if (isVersionTold || cluster.version === undefined) return
+      isVersionTold = true
+      logger.info(
+        `etcdserver: set the initial cluster version to ${cluster.version.slice(0, 3)}`,
+      )
+    }, config.heartbeatMs)
+    const forget = replica.onLead((lead) => lead !== '0' && join())
+    return () => {
+      clearInterval(watch)
+      forget()
+    }
+  }
+
+  #isJoined(): boolean {
+    return this.#parts.cluster.version !== undefined && this.#isPublished()
+  }
+
+  #isPublished(): boolean {
+    const { cluster, config } = this.#parts
+    const known = cluster.member(cluster.localId)
+    const { name, clientURLs } = config
+    return (
+      known?.name === name && known.clientURLs.toSorted().join() === clientURLs.toSorted().join()
+    )
+  }
+
+  #isPublishing = false
+
+  async #publish(): Promise<void> {
+    const { replica, cluster, config, logger } = this.#parts
+    if (this.#isPublishing || this.#isPublished()) return
+    this.#isPublishing = true
+    const { name, clientURLs } = config
+    const entry = attributesCommand(cluster.localId, { name, clientURLs }, Date.now())
+    const outcome = await replica.proposeAsync(entry)
+    this.#isPublishing = false
+    if (outcome === undefined || isRefusal(outcome)) return
+    const published = `{Name:${name} ClientURLs:[${clientURLs.join(' ')}]}`
+    logger.info(`etcdserver: published ${published} to cluster ${cluster.id}`)
+  }
+
+  async close(): Promise<void> {
+    const { replica, peers } = this.#parts
+    for (const stop of this.#stops) stop()
+    await replica.stepDown()
+    this.#clients.drain()
+    this.#sockets.close()
+    await waitUntil(() => this.#clients.isQuiet && replica.pending === 0, DRAIN_MS)
+    this.#clients.close()
+    await replica.close()
+    this.#port.close()
+    peers.close()
+  }
+}
+
+function openClients({ config, logger, store, replica, cluster, peers, fdLimit }: Parts): {
+  clients: ClientListener
+  sockets: WatchSockets
+} {
   const metrics = new Metrics({ store, replica, openFiles: countOpenFiles, maxFiles: fdLimit })
   const auth = openAuth(store, replica, logger)
   const context: HttpContext = {
@@ -162,32 +291,14 @@ function openPorts(
     metrics: async () => await metrics.render(),
     watchBytesMax: WATCH_BYTES_MAX,
     headCache: { storeIndex: -1, raftIndex: -1, text: '' },
+    traffic: peers,
+    membership: { isStrict: config.isReconfigStrict, addsVoters: config.addsVoters },
   }
   const router = new Router(context, config.corsOrigins, authRoutes({ context, ...auth }))
   const route = router.route.bind(router)
   const sockets = new WatchSockets(context)
   const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
-  const clients = new ClientListener({ full, route, logger, fdLimit })
-  const peers = new PeerPort(cluster)
-  const stopExpiry = keepExpiring(store, replica)
-  return {
-    listen: async () => {
-      for (const url of config.listenPeerURLs) await peers.listen(url)
-      for (const url of config.listenClientURLs) {
-        await clients.listen(url)
-        logger.info(`etcdmain: listening for client requests on ${url.origin}`)
-      }
-    },
-    close: async () => {
-      stopExpiry()
-      clients.drain()
-      sockets.close()
-      peers.close()
-      await waitUntil(() => clients.isQuiet && replica.pending === 0, DRAIN_MS)
-      clients.close()
-      await replica.close()
-    },
-  }
+  return { clients: new ClientListener({ full, route, logger, fdLimit }), sockets }
 }
 
 /** Users, roles and who may do what; running watches end when their rights do. */
@@ -210,12 +321,12 @@ function openAuth(
   return { rules, gate, changes }
 }
 
-/** Proposes a cut-off time whenever a node is due: nodes die by log entry, never by the clock. */
-function keepExpiring(store: Store, replica: Replica): () => void {
+/** Leader: proposes a cut-off time whenever a node is due; nodes die by log entry, never by the clock. */
+function keepExpiring({ store, replica }: Parts): () => void {
   let isProposed = false
   const timer = setInterval(() => {
     const next = store.nextExpiry
-    if (isProposed || next === undefined || next > Date.now()) return
+    if (isProposed || !replica.isLeader || next === undefined || next > Date.now()) return
     isProposed = true
     replica.propose(command({ op: 'sync', time: Date.now() }), () => {
       isProposed = false

@@ -11,7 +11,7 @@ import {
 } from '../auth/role.ts'
 import { DIRECTORIES, ENABLED, roleKey, userKey, type AuthRules } from '../auth/rules.ts'
 import { changeUser, userText, withRootRole, type User, type UserRequest } from '../auth/user.ts'
-import type { Replica } from '../replica.ts'
+import type { Replica } from '../replica/replica.ts'
 import { command, type Command } from '../store/command.ts'
 import { isRefusal, type ErrorCode } from '../store/errors.ts'
 import type { Store } from '../store/store.ts'

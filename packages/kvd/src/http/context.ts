@@ -1,7 +1,7 @@
 import type { LogLevel } from '@flotilla/daemon'
 import type { Access } from '../auth/role.ts'
 import type { Store } from '../store/store.ts'
-import type { Replica } from '../replica.ts'
+import type { Replica } from '../replica/replica.ts'
 import type { Cluster } from '../cluster.ts'
 import type { RawRequest } from './message.ts'
 
@@ -52,6 +52,24 @@ export interface HttpContext {
   /** Bytes of events that a slow watcher may leave unread before its answer ends. */
   readonly watchBytesMax: number
   readonly headCache: HeadCache
+  readonly membership: MembershipRules
+  readonly traffic: Traffic
+}
+
+/** What /v2/stats shows of the messages between members. */
+export interface Traffic {
+  /** Leader: by member, what became of what it was sent. */
+  followers(): Readonly<Record<string, object>>
+  /** Counts and rates of appends, received and sent. */
+  self(): object
+}
+
+/** How members may be added and removed. */
+export interface MembershipRules {
+  /** Refuses what would leave too few started members (--strict-reconfig-check). */
+  readonly isStrict: boolean
+  /** New members count at once (--add-members-as-voters). */
+  readonly addsVoters: boolean
 }
 
 /** The headers of the last successful answer to keys. */

@@ -85,7 +85,8 @@ function sentPath(request: RawRequest): string {
 function serve(call: Call, parsed: Exclude<KeysRequest, { type: 'refused' }>): void {
   switch (parsed.type) {
     case 'read':
-      read(call, parsed.recursive, parsed.sorted)
+      if (parsed.quorum && !call.context.replica.isAlone) readAtQuorum(call, parsed)
+      else read(call, parsed)
       break
     case 'watch':
       watch(call, parsed)
@@ -96,11 +97,18 @@ function serve(call: Call, parsed: Exclude<KeysRequest, { type: 'refused' }>): v
   }
 }
 
-/**
- * Reads what this member has applied. For a cluster of one that is also the linearizable answer:
- * whatever was acknowledged has been applied here before.
- */
-function read(call: Call, recursive: boolean, sorted: boolean): void {
+type ReadRequest = Extract<KeysRequest, { type: 'read' }>
+
+/** Waits until whatever was acknowledged before now is applied here. */
+function readAtQuorum(call: Call, wanted: ReadRequest): void {
+  call.context.replica.readIndex((problem) => {
+    if (problem === undefined) read(call, wanted)
+    else refuse(call, problem)
+  })
+}
+
+/** Reads what this member has applied. */
+function read(call: Call, { recursive, sorted }: ReadRequest): void {
   const { context, key } = call
   const nowMs = context.nowMs()
   const json = readBounded(context, { space: 'keys', key, recursive, sorted, nowMs })

@@ -1,5 +1,7 @@
-import { memberId, raftAttributesCommand, type Member } from '../cluster.ts'
-import { isRefusal } from '../store/errors.ts'
+import { memberId } from '../cluster.ts'
+import type { MemberChange } from '../membership/change.ts'
+import type { ChangeProblem, Member } from '../membership/roster.ts'
+import { NONE } from '../raft/types.ts'
 import type { HttpContext } from './context.ts'
 import { allowMethods, JSON_TYPE, plainError, type RawRequest, type Responder } from './message.ts'
 import { peerUrlProblem } from './peer-urls.ts'
@@ -55,35 +57,44 @@ interface Answer {
 async function answer(context: HttpContext, request: RawRequest, id: string): Promise<Answer> {
   switch (request.method) {
     case 'GET':
-      return { status: 200, body: `${JSON.stringify(readMembers(context, id))}\n` }
+      return { status: 200, body: `${readMembers(context, id)}\n` }
     case 'POST':
-      return addMember(context, request)
+      return await addMember(context, request)
     case 'PUT':
       return await updateMember(context, request, id)
     default:
-      return removeMember(context, id)
+      return await removeMember(context, id)
   }
 }
 
-function readMembers(context: HttpContext, id: string): Member | { members: readonly Member[] } {
-  if (id === '') return { members: context.cluster.members() }
-  const leader = context.cluster.member(context.cluster.localId)
-  if (id === 'leader' && leader !== undefined) return leader
-  throw new MembersError(404, 'Not found')
+function readMembers({ cluster, replica }: HttpContext, id: string): string {
+  if (id === '') return `{"members":[${cluster.members().map(memberJson).join(',')}]}`
+  if (id !== 'leader') throw new MembersError(404, 'Not found')
+  const leader = replica.lead === NONE ? undefined : cluster.member(replica.lead)
+  if (leader === undefined) throw new MembersError(503, 'During election')
+  return memberJson(leader)
 }
 
-const NO_CLUSTER =
-  'kvd: adding and removing members needs a cluster, which this version does not form'
-
-function addMember(context: HttpContext, request: RawRequest): never {
-  const urls = readPeerUrls(request)
-  refuseTaken(context, urls, undefined)
-  throw new MembersError(501, NO_CLUSTER)
+function memberJson({ id, name, peerURLs, clientURLs }: Member): string {
+  return JSON.stringify({ id, name, peerURLs, clientURLs })
 }
 
-function removeMember(context: HttpContext, text: string): never {
-  presentMember(context, text)
-  throw new MembersError(501, NO_CLUSTER)
+async function addMember(context: HttpContext, request: RawRequest): Promise<Answer> {
+  const peerURLs = readPeerUrls(request)
+  refuseTaken(context, peerURLs, undefined)
+  const id = memberId(peerURLs, String(Math.floor(context.nowMs() / 1000)))
+  refuseWeak(context, undefined)
+  const isLearner = !context.membership.addsVoters
+  await change(context, { type: 'add', id, peerURLs, isLearner })
+  const body = memberJson({ id, name: '', peerURLs, clientURLs: [], isLearner })
+  return { status: 201, body: `${body}\n` }
+}
+
+async function removeMember(context: HttpContext, text: string): Promise<Answer> {
+  const { id } = presentMember(context, text)
+  refuseWeak(context, id)
+  await change(context, { type: 'remove', id })
+  return { status: 204, body: '' }
 }
 
 async function updateMember(
@@ -91,16 +102,44 @@ async function updateMember(
   request: RawRequest,
   text: string,
 ): Promise<Answer> {
-  const id = parseId(text)
   const urls = readPeerUrls(request)
-  const member = presentMember(context, text)
+  const { id } = presentMember(context, text)
   refuseTaken(context, urls, id)
-  const outcome = await context.replica.proposeAsync(
-    raftAttributesCommand('update', member.id, urls, context.nowMs()),
-  )
-  if (outcome === undefined || isRefusal(outcome))
-    throw new MembersError(500, 'Internal Server Error')
+  await change(context, { type: 'update', id, peerURLs: urls })
   return { status: 204, body: '' }
+}
+
+const PROBLEMS: Readonly<Record<ChangeProblem, readonly [status: number, text: string]>> = {
+  idRemoved: [500, 'Internal Server Error'],
+  idExists: [409, 'etcdserver: ID exists'],
+  urlExists: [409, 'etcdserver: peerURL exists'],
+  notFound: [404, 'No such member'],
+}
+
+async function change({ replica }: HttpContext, wanted: MemberChange): Promise<void> {
+  const told = await replica.change(wanted)
+  if (told === undefined) return
+  if (typeof told === 'object') throw new MembersError(500, 'Internal Server Error')
+  const [status, text] = PROBLEMS[told]
+  const shown = told === 'notFound' ? `${text}: ${wanted.id}` : text
+  if (told === 'idRemoved' && wanted.type !== 'add')
+    throw new MembersError(410, `Member permanently removed: ${wanted.id}`)
+  throw new MembersError(status, shown)
+}
+
+/**
+ * With --strict-reconfig-check a change must leave a quorum of started members (etcd 2.3
+ * etcdserver/cluster.go isReadyToAddNewMember, isReadyToRemoveMember).
+ * @param removed undefined: somebody is added
+ */
+function refuseWeak({ cluster, membership }: HttpContext, removed: string | undefined): void {
+  if (!membership.isStrict) return
+  const members = cluster.members().filter(({ id }) => id !== removed)
+  const count = members.length + (removed === undefined ? 1 : 0)
+  const started = members.filter(({ name }) => name !== '').length
+  const isFirstPair = removed === undefined && count === 2 && started === 1
+  if (!isFirstPair && started < Math.floor(count / 2) + 1)
+    throw new MembersError(500, 'Internal Server Error')
 }
 
 function presentMember(context: HttpContext, text: string): Member {

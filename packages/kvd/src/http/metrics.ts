@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client'
 import { COUNTERS, type Counter } from '../store/stats.ts'
 import type { Store } from '../store/store.ts'
-import type { Replica } from '../replica.ts'
+import type { Replica } from '../replica/replica.ts'
 import type { RequestCounters } from './context.ts'
 
 /** Upper bounds in seconds: etcd's exponential buckets, 0.5 ms and doubling 13 times. */

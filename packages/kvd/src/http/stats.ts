@@ -1,3 +1,4 @@
+import { NONE, type Role } from '../raft/types.ts'
 import type { HttpContext } from './context.ts'
 import { allowMethods, JSON_TYPE, type RawRequest, type Responder } from './message.ts'
 
@@ -9,31 +10,45 @@ export function answerStats(
   responder: Responder,
 ): void {
   if (!allowMethods(request, responder, ['GET'])) return
+  const { replica, store, cluster } = context
   const what = path.slice(path.lastIndexOf('/') + 1)
+  if (what === 'leader' && !replica.isLeader) {
+    responder.reply(403, `${JSON_TYPE}${cluster.head}`, '{"message":"not current leader"}')
+    return
+  }
   const body =
     what === 'store'
-      ? context.store.statsJson()
-      : what === 'leader'
-        ? JSON.stringify({ leader: context.cluster.localId, followers: {} })
-        : JSON.stringify(selfStats(context))
+      ? store.statsJson()
+      : JSON.stringify(what === 'leader' ? leaderStats(context) : selfStats(context))
   responder.reply(200, JSON_TYPE, body)
 }
 
-function selfStats(context: HttpContext): object {
-  const { cluster, startedAtMs, nowMs } = context
-  const startTime = new Date(startedAtMs).toISOString()
+function leaderStats({ cluster, traffic }: HttpContext): object {
+  return { leader: cluster.localId, followers: traffic.followers() }
+}
+
+const STATES: Readonly<Record<Role, string>> = {
+  leader: 'StateLeader',
+  follower: 'StateFollower',
+  candidate: 'StateCandidate',
+  preCandidate: 'StateCandidate',
+}
+
+function selfStats({ cluster, startedAtMs, nowMs, replica, traffic }: HttpContext): object {
+  const { role, lead } = replica.raft
+  const { leadSinceMs } = replica
+  const isLed = lead !== NONE
   return {
     name: cluster.member(cluster.localId)?.name ?? '',
     id: cluster.localId,
-    state: 'StateLeader',
-    startTime,
+    state: STATES[role],
+    startTime: new Date(startedAtMs).toISOString(),
     leaderInfo: {
-      leader: cluster.localId,
-      uptime: goDuration(nowMs() - startedAtMs),
-      startTime,
+      leader: isLed ? lead : '',
+      uptime: isLed ? goDuration(nowMs() - leadSinceMs) : '0s',
+      startTime: new Date(leadSinceMs).toISOString(),
     },
-    recvAppendRequestCnt: 0,
-    sendAppendRequestCnt: 0,
+    ...traffic.self(),
   }
 }
 
@@ -52,15 +67,9 @@ function goDuration(ms: number): string {
 export function answerVars(context: HttpContext, request: RawRequest, responder: Responder): void {
   if (!allowMethods(request, responder, ['GET'])) return
   const { cluster, replica } = context
-  const status = {
-    id: cluster.localId,
-    term: replica.term,
-    vote: cluster.localId,
-    commit: replica.appliedIndex,
-    lead: cluster.localId,
-    raftState: 'StateLeader',
-    progress: {},
-  }
+  const { role, lead, term, vote, commit } = replica.raft
+  const raftState = STATES[role]
+  const status = { id: cluster.localId, term, vote, commit, lead, raftState, progress: {} }
   const body = {
     cmdline: process.argv,
     file_descriptor_limit: context.fdLimit,

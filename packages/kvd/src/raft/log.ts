@@ -1,5 +1,5 @@
 import { invariant } from './invariant.ts'
-import type { Entry, Proposal, SnapshotMeta } from './types.ts'
+import type { Entry, Place, Proposal, SnapshotMeta } from './types.ts'
 
 /** Checksum of an entry that follows a log whose chain is `before`. */
 export type Chain = (before: number, entry: Omit<Entry, 'chain'>) => number
@@ -11,12 +11,8 @@ export function sizeOf(entry: Pick<Entry, 'id' | 'data'>): number {
   return ENTRY_BYTES + entry.id.length + entry.data.length
 }
 
-/** What a member has of the log when it starts. */
-export interface LogStart {
-  /** The entry before the first one. */
-  readonly index: number
-  readonly term: number
-  readonly chain: number
+/** What a member has of the log when it starts: the entry before the first one, and those that follow. */
+export interface LogStart extends Place {
   readonly entries: readonly Entry[]
 }
 

@@ -18,7 +18,7 @@ import {
 export function propose(state: State, proposal: Proposal): 'taken' | Refused {
   if (state.role === 'leader') {
     const entry = appendProposal(state, proposal)
-    if (entry === undefined) return 'busy'
+    if (typeof entry === 'string') return entry
     promise(state, proposal.id, entry)
     return 'taken'
   }
@@ -28,13 +28,14 @@ export function propose(state: State, proposal: Proposal): 'taken' | Refused {
   return 'taken'
 }
 
-/** Leader: undefined when it takes nothing at the moment. */
-function appendProposal(state: State, proposal: Proposal): Entry | undefined {
+/** Leader: the entry, or why it takes nothing at the moment. */
+function appendProposal(state: State, proposal: Proposal): Entry | 'busy' | 'full' {
   const { options, uncommittedBytes } = state
   const isFull =
     uncommittedBytes > 0 && uncommittedBytes + sizeOf(proposal) > options.maxUncommittedBytes
-  if (isFull || state.transferee !== NONE || !state.isVoter() || state.isLeaving) return undefined
-  if (proposal.kind === 'conf' && state.pendingConfIndex > state.log.applied) return undefined
+  if (isFull) return 'full'
+  if (state.transferee !== NONE || !state.isVoter() || state.isLeaving) return 'busy'
+  if (proposal.kind === 'conf' && state.pendingConfIndex > state.log.applied) return 'busy'
   const entry = appendOwn(state, proposal)
   if (entry.kind === 'conf') state.pendingConfIndex = entry.index
   return entry
@@ -42,9 +43,9 @@ function appendProposal(state: State, proposal: Proposal): Entry | undefined {
 
 export function handleProp(state: State, message: MessageOf<'prop'>): void {
   const { proposal, from } = message
-  const entry = state.role === 'leader' ? appendProposal(state, proposal) : undefined
+  const entry = state.role === 'leader' ? appendProposal(state, proposal) : 'busy'
   const result: PropResult =
-    entry === undefined
+    typeof entry === 'string'
       ? { type: 'dropped' }
       : { type: 'appended', index: entry.index, term: entry.term }
   state.send(from, { type: 'propResp', id: proposal.id, result })

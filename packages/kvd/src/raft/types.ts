@@ -20,6 +20,13 @@ export interface Entry {
   readonly chain: number
 }
 
+/** Where a log stands. */
+export interface Place {
+  readonly index: number
+  readonly term: number
+  readonly chain: number
+}
+
 /** An entry before the log gives it a place. */
 export type Proposal = Pick<Entry, 'kind' | 'id' | 'data'>
 
@@ -43,10 +50,7 @@ export type ConfChange =
   | { readonly type: 'none' }
 
 /** Where a snapshot stands. */
-export interface SnapshotMeta {
-  readonly index: number
-  readonly term: number
-  readonly chain: number
+export interface SnapshotMeta extends Place {
   readonly conf: Conf
 }
 
@@ -149,4 +153,10 @@ export interface Ready {
 }
 
 /** Why a proposal or a read was not taken. */
-export type Refused = 'noLeader' | 'busy'
+export type Refused =
+  /** Nobody to give it to. */
+  | 'noLeader'
+  /** Not at the moment: the leader hands over, or a change is under way. */
+  | 'busy'
+  /** Too much waits to be committed. */
+  | 'full'

@@ -6,7 +6,14 @@ import { HighWaterFile } from './high-water.ts'
 import { DamageError } from './damage-error.ts'
 import { LogDatabase } from './log-database.ts'
 import { rebuildDatabase, syncFile } from './rebuild.ts'
-import type { Batch, DiskFailureFields, DiskOptions, FromDisk, ToDisk } from './messages.ts'
+import type {
+  Batch,
+  DiskFailureFields,
+  DiskOptions,
+  FromDisk,
+  HardState,
+  ToDisk,
+} from './messages.ts'
 
 /**
  * The WAL is moved into the database file between two commits, after an image and at the latest
@@ -22,6 +29,7 @@ class DiskThread {
   readonly #port: MessagePort
   readonly #database: LogDatabase
   readonly #mark: HighWaterFile
+  #hard: HardState = { term: 0, vote: '0' }
   #commitsSince = 0
   #bytesSince = 0
   #isMarkDirty = false
@@ -39,8 +47,8 @@ class DiskThread {
   }
 
   start(source: DiskOptions['source']): void {
-    const acknowledged = this.#mark.read()?.lastIndex ?? 0
-    this.#database.load(source, acknowledged, (message) => this.#post(message))
+    const { hard } = this.#database.load(source, this.#mark.read(), (message) => this.#post(message))
+    this.#hard = hard
     this.#port.on('message', (message: ToDisk) => {
       if (message.type === 'close') this.#close()
       else this.#write(message.batch)
@@ -58,8 +66,7 @@ class DiskThread {
       this.#checkpoint(true)
       return
     }
-    this.#mark.write(batch.term, this.#database.lastIndex)
-    this.#isMarkDirty = true
+    this.#writeMark(batch)
     const commitMs = performance.now() - start
     this.#post({ type: 'persisted', seq: batch.seq, commitMs })
     this.#commitsSince += 1
@@ -68,6 +75,15 @@ class DiskThread {
     if (isLong || batch.image !== undefined) this.#checkpoint(false)
     clearTimeout(this.#idle)
     this.#idle = setTimeout(() => this.#checkpoint(false), IDLE_MS)
+  }
+
+  /** Term and vote are promises: they must be in both places before anybody hears of them. */
+  #writeMark({ hard, commit }: Batch): void {
+    if (hard !== undefined) this.#hard = hard
+    const { index: lastIndex, term: lastTerm } = this.#database.last
+    this.#mark.write({ ...this.#hard, lastIndex, lastTerm, commit })
+    this.#isMarkDirty = hard === undefined
+    if (hard !== undefined) this.#mark.sync()
   }
 
   /** @param makesRoom the WAL is emptied too: the disk is full */

@@ -3,6 +3,9 @@ import type { NodeRow } from '../store/store.ts'
 import type { StoreEvent } from '../store/event.ts'
 import { Buffer } from 'node:buffer'
 import { endsWithin } from '@flotilla/daemon'
+import type { Entry } from '../raft/types.ts'
+import { frames } from '../store/command.ts'
+import { unpackEntry } from './entry-codec.ts'
 import { unpackEvents } from './records.ts'
 import { nodeRowOf, unpackRows } from './rows.ts'
 import type { Batch, DiskFailureFields, DiskOptions, FromDisk, Loaded, ToDisk } from './messages.ts'
@@ -21,18 +24,12 @@ export class DiskError extends Error {
   }
 }
 
-export interface LogEntry {
-  readonly index: number
-  readonly term: number
-  readonly data: Buffer
-}
-
-/** Everything that was on disk: rows up to `loaded.applied`, entries behind it. */
+/** Everything that was on disk: rows up to `loaded.applied`, entries from `loaded.base` on. */
 export interface Recovered {
   readonly loaded: Loaded
   readonly rows: readonly NodeRow[]
   readonly events: readonly StoreEvent[]
-  readonly entries: readonly LogEntry[]
+  readonly entries: readonly Entry[]
 }
 
 export interface DiskListener {
@@ -97,7 +94,7 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
 async function recover(worker: Worker): Promise<Recovered> {
   const rows: NodeRow[] = []
   const events: StoreEvent[] = []
-  const entries: LogEntry[] = []
+  const entries: Entry[] = []
   return await new Promise((resolve, reject) => {
     const onMessage = (message: FromDisk): void => {
       if (message.type === 'rows')
@@ -105,7 +102,7 @@ async function recover(worker: Worker): Promise<Recovered> {
           if (node !== undefined) rows.push(nodeRowOf(node))
       if (message.type === 'events') events.push(...unpackEvents(message.body))
       else if (message.type === 'entries')
-        for (const entry of message.entries) entries.push({ ...entry, data: asBuffer(entry.data) })
+        for (const body of frames(asBuffer(message.entries))) entries.push(unpackEntry(body))
       else if (message.type === 'failed') reject(new DiskError(message.failure))
       else if (message.type === 'loaded') {
         worker.removeAllListeners('message')

@@ -7,13 +7,18 @@ export interface HighWater {
   /** Counts the writes of this mark. */
   readonly seq: number
   readonly term: number
+  /** Member voted for in `term`; `0` for none. */
+  readonly vote: string
   readonly lastIndex: number
+  readonly lastTerm: number
+  readonly commit: number
 }
 
 const SLOT_BYTES = 4096
-const MARK_BYTES = 32
+const MARK_BYTES = 56
+const CHECKSUM_AT = MARK_BYTES - 4
 const FILE_BYTES = 2 * SLOT_BYTES
-const MAGIC = 0x6877_6d31
+const MAGIC = 0x6877_6d32
 
 /**
  * The file `hwm`: two slots written in turn after every commit. A database that ends below it has
@@ -46,22 +51,29 @@ export class HighWaterFile {
     const bytes = Buffer.alloc(MARK_BYTES)
     const size = readSync(this.#fd, bytes, 0, MARK_BYTES, slot * SLOT_BYTES)
     if (size < MARK_BYTES || bytes.readUInt32LE(0) !== MAGIC) return undefined
-    if (crc32(bytes.subarray(0, 28)) !== bytes.readUInt32LE(28)) return undefined
+    if (crc32(bytes.subarray(0, CHECKSUM_AT)) !== bytes.readUInt32LE(CHECKSUM_AT)) return undefined
     return {
       seq: bytes.readDoubleLE(4),
       term: bytes.readDoubleLE(12),
-      lastIndex: bytes.readDoubleLE(20),
+      vote: bytes.readBigUInt64LE(20).toString(16),
+      lastIndex: bytes.readDoubleLE(28),
+      lastTerm: bytes.readDoubleLE(36),
+      commit: bytes.readDoubleLE(44),
     }
   }
 
-  write(term: number, lastIndex: number): void {
+  write({ term, vote, lastIndex, lastTerm, commit }: Omit<HighWater, 'seq'>): void {
     this.#seq += 1
-    this.#slot.writeUInt32LE(MAGIC, 0)
-    this.#slot.writeDoubleLE(this.#seq, 4)
-    this.#slot.writeDoubleLE(term, 12)
-    this.#slot.writeDoubleLE(lastIndex, 20)
-    this.#slot.writeUInt32LE(crc32(this.#slot.subarray(0, 28)), 28)
-    writeSync(this.#fd, this.#slot, 0, MARK_BYTES, (this.#seq % 2) * SLOT_BYTES)
+    const slot = this.#slot
+    slot.writeUInt32LE(MAGIC, 0)
+    slot.writeDoubleLE(this.#seq, 4)
+    slot.writeDoubleLE(term, 12)
+    slot.writeBigUInt64LE(BigInt(`0x${vote}`), 20)
+    slot.writeDoubleLE(lastIndex, 28)
+    slot.writeDoubleLE(lastTerm, 36)
+    slot.writeDoubleLE(commit, 44)
+    slot.writeUInt32LE(crc32(slot.subarray(0, CHECKSUM_AT)), CHECKSUM_AT)
+    writeSync(this.#fd, slot, 0, MARK_BYTES, (this.#seq % 2) * SLOT_BYTES)
   }
 
   sync(): void {

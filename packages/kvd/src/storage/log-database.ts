@@ -1,27 +1,27 @@
-import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
-import { frames } from '../store/command.ts'
+import type { Place } from '../raft/types.ts'
 import { DamageError } from './damage-error.ts'
 import { ImageTables, NO_IMAGE } from './image-tables.ts'
-import type { Batch, DiskOptions, FromDisk, HardState, Loaded } from './messages.ts'
-import { entryChecksum, textChecksum } from './records.ts'
+import { LogTable, ORIGIN } from './log-table.ts'
+import type { Batch, DiskOptions, FromDisk, HardState, Identity, Loaded } from './messages.ts'
+import { textChecksum } from './records.ts'
 import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
-
-/** Rows that travel to the main thread in one message. */
-const ROWS_PER_MESSAGE = 2_000
-interface EntryRow {
-  idx: number
-  term: number
-  data: Buffer
-  crc: number
-}
+import type { HighWater } from './high-water.ts'
 
 interface HardRow {
   term: number
   vote: string
-  commit_idx: number
   crc: number
 }
+
+interface IdentityRow {
+  member: string
+  cluster: string
+  incarnation: number
+  crc: number
+}
+
+const NEW_HARD: HardState = { term: 0, vote: '0' }
 
 /**
  * The log and the materialised store in one SQLite file. Only the disk thread uses it: every
@@ -32,12 +32,11 @@ export class LogDatabase {
   readonly #file: string
   readonly #begin: Statement
   readonly #commit: Statement
-  readonly #insertEntry: Statement
-  readonly #truncate: Statement
   readonly #hard: Statement
-  readonly #compact: Statement
+  readonly #identity: Statement
+  readonly #log: LogTable
   readonly #images: ImageTables
-  #lastIndex = 0
+  #last: Place = ORIGIN
 
   constructor(db: Database, file: string, mergeRows = Infinity) {
     this.#db = db
@@ -47,47 +46,51 @@ export class LogDatabase {
     const format = readFormat(db)
     if (format !== FORMAT)
       throw new DamageError(`${file} has format ${String(format)}, this kvd reads format ${FORMAT}`)
+    this.#log = new LogTable(db, file)
     this.#images = new ImageTables(db, file, mergeRows)
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
-    this.#insertEntry = db.prepare('INSERT INTO entry (idx, term, data, crc) VALUES (?, ?, ?, ?)')
-    this.#truncate = db.prepare('DELETE FROM entry WHERE idx >= ?')
     this.#hard = db.prepare(
-      'INSERT OR REPLACE INTO hard (one, term, vote, commit_idx, crc) VALUES (1, ?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO hard (one, term, vote, crc) VALUES (1, ?, ?, ?)',
     )
-    this.#compact = db.prepare('DELETE FROM entry WHERE idx <= ?')
+    this.#identity = db.prepare(
+      'INSERT OR REPLACE INTO identity (one, member, cluster, incarnation, crc) VALUES (1, ?, ?, ?, ?)',
+    )
   }
 
-  get lastIndex(): number {
-    return this.#lastIndex
+  /** Where the log ends. */
+  get last(): Place {
+    return this.#last
   }
 
   /**
-   * Reads and checks everything, handing it out in pieces; the last piece is `loaded`.
-   * @param acknowledged index that the log must reach at least
+   * Reads and checks everything, handing it out in pieces; the last piece is `loaded`. A member that
+   * was there before is one start older afterwards.
+   * @param mark how far the log was acknowledged
    */
   load(
     source: DiskOptions['source'],
-    acknowledged: number,
+    mark: HighWater | undefined,
     post: (message: FromDisk) => void,
   ): Loaded {
     this.#checkPages()
     const state = this.#images.loadState()
     if (source === 'image') this.#images.load(post)
-    const applied = source === 'image' ? state.applied : 0
-    const { firstIndex, lastIndex } = this.#loadEntries(applied, post)
-    this.#lastIndex = lastIndex
-    if (lastIndex < acknowledged)
-      throw new DamageError(
-        `${this.#file} ends at log entry ${lastIndex}, but entries up to ${acknowledged} were ` +
-          'acknowledged: its write-ahead log is damaged. Restore the data directory from a backup',
-      )
-    const hard = this.#loadHard(lastIndex)
+    const log = this.#log.load(source === 'image' ? state.applied : undefined, (entries) =>
+      post({ type: 'entries', entries }),
+    )
+    this.#last = log.last
+    this.#checkMark(mark)
+    const { identity, incarnation } = this.#loadIdentity(source === 'image')
     const loaded: Loaded = {
-      hard,
+      identity,
+      incarnation,
+      hard: this.#loadHard(),
+      commit: Math.max(state.applied, Math.min(mark?.commit ?? 0, log.last.index)),
       ...(source === 'image' ? state : NO_IMAGE),
-      firstIndex,
-      lastIndex,
+      base: log.base,
+      firstIndex: log.firstIndex,
+      lastIndex: log.last.index,
     }
     post({ type: 'loaded', loaded })
     return loaded
@@ -99,57 +102,41 @@ export class LogDatabase {
     if (found !== 'ok') throw new DamageError(`${this.#file} is damaged: ${String(found)}`)
   }
 
-  #loadHard(lastIndex: number): HardState {
-    const row = this.#db.prepare<[], HardRow>('SELECT * FROM hard').get()
-    if (row === undefined && lastIndex === 0) return { term: 0, vote: '', commit: 0 }
-    if (row === undefined) throw new DamageError(`${this.#file}: table hard is empty`)
-    const { term, vote, commit_idx: commit } = row
-    if (textChecksum(term, `${vote} ${commit}`) !== row.crc)
-      throw new DamageError(`${this.#file}: table hard fails its checksum`)
-    return { term, vote, commit }
+  /** A log may end earlier than it did only when a later term wrote over it. */
+  #checkMark(mark: HighWater | undefined): void {
+    if (mark === undefined) return
+    const { index, term } = this.#last
+    if (term > mark.lastTerm || (term === mark.lastTerm && index >= mark.lastIndex)) return
+    throw new DamageError(
+      `${this.#file} ends at log entry ${index}, but entries up to ${mark.lastIndex} were ` +
+        'acknowledged: its write-ahead log is damaged. Restore the data directory from a backup',
+    )
   }
 
-  #loadEntries(
-    applied: number,
-    post: (message: FromDisk) => void,
-  ): { firstIndex: number; lastIndex: number } {
-    let entries: { index: number; term: number; data: Buffer }[] = []
-    let expected = 0
-    let term = 0
-    let firstIndex = 0
-    for (const row of this.#db
-      .prepare<[], EntryRow>('SELECT * FROM entry ORDER BY idx')
-      .iterate()) {
-      if (firstIndex === 0) firstIndex = row.idx
-      const problem =
-        !Buffer.isBuffer(row.data) || entryChecksum(row.idx, row.term, row.data) !== row.crc
-          ? 'fails its checksum'
-          : expected !== 0 && row.idx !== expected
-            ? `follows ${expected - 1}`
-            : row.term < term
-              ? `has term ${row.term} after ${term}`
-              : undefined
-      if (problem !== undefined)
-        throw new DamageError(`${this.#file}: log entry ${row.idx} ${problem}`)
-      expected = row.idx + 1
-      term = row.term
-      if (row.idx <= applied) continue
-      entries.push({ index: row.idx, term: row.term, data: row.data })
-      if (entries.length < ROWS_PER_MESSAGE) continue
-      post({ type: 'entries', entries })
-      entries = []
-    }
-    post({ type: 'entries', entries })
-    const lastIndex = expected === 0 ? applied : expected - 1
-    if (applied === 0 && firstIndex > 1)
-      throw new DamageError(
-        `${this.#file}: the log begins at entry ${firstIndex}, older ones are compacted`,
-      )
-    if (lastIndex < applied || (firstIndex > applied + 1 && firstIndex !== 0))
-      throw new DamageError(
-        `${this.#file}: the log holds ${firstIndex} to ${lastIndex}, the store stands at ${applied}`,
-      )
-    return { firstIndex, lastIndex }
+  #loadHard(): HardState {
+    const row = this.#db.prepare<[], HardRow>('SELECT * FROM hard').get()
+    if (row === undefined && this.#last.index === 0) return NEW_HARD
+    if (row === undefined) throw new DamageError(`${this.#file}: table hard is empty`)
+    const { term, vote } = row
+    if (textChecksum(term, vote) !== row.crc)
+      throw new DamageError(`${this.#file}: table hard fails its checksum`)
+    return { term, vote }
+  }
+
+  #loadIdentity(isStart: boolean): { identity: Identity | undefined; incarnation: number } {
+    const row = this.#db.prepare<[], IdentityRow>('SELECT * FROM identity').get()
+    if (row === undefined) return { identity: undefined, incarnation: 1 }
+    const identity: Identity = { memberId: row.member, clusterId: row.cluster }
+    if (identityChecksum(identity, row.incarnation) !== row.crc)
+      throw new DamageError(`${this.#file}: table identity fails its checksum`)
+    const incarnation = row.incarnation + (isStart ? 1 : 0)
+    if (isStart) this.#writeIdentity(identity, incarnation)
+    return { identity, incarnation }
+  }
+
+  #writeIdentity(identity: Identity, incarnation: number): void {
+    const { memberId, clusterId } = identity
+    this.#identity.run(memberId, clusterId, incarnation, identityChecksum(identity, incarnation))
   }
 
   /**
@@ -159,15 +146,16 @@ export class LogDatabase {
   write(batch: Batch): number {
     this.#begin.run()
     try {
-      const lastIndex = this.#append(batch)
+      const last = this.#log.write(batch.entries, batch.firstIndex, this.#last)
       if (batch.hard !== undefined) this.#writeHard(batch.hard)
-      const entries = Math.max(0, lastIndex - batch.firstIndex + 1)
+      if (batch.identity !== undefined) this.#writeIdentity(batch.identity, 1)
+      const entries = batch.entries.length === 0 ? 0 : last.index - batch.firstIndex + 1
       const bytes = this.#images.write(batch.packs, batch.image, entries)
-      if (batch.compactTo > 0) this.#compact.run(batch.compactTo)
+      if (batch.compactTo > 0) this.#log.compact(batch.compactTo)
       this.#commit.run()
-      this.#lastIndex = lastIndex
+      this.#last = last
       this.#images.settle(true)
-      return batch.frames.length + bytes
+      return batch.entries.length + bytes
     } catch (error) {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
       this.#images.settle(false)
@@ -175,20 +163,8 @@ export class LogDatabase {
     }
   }
 
-  #writeHard({ term, vote, commit }: HardState): void {
-    this.#hard.run(term, vote, commit, textChecksum(term, `${vote} ${commit}`))
-  }
-
-  #append(batch: Batch): number {
-    if (batch.frames.length === 0) return this.#lastIndex
-    if (batch.firstIndex <= this.#lastIndex) this.#truncate.run(batch.firstIndex)
-    let index = batch.firstIndex
-    const { buffer, byteOffset, byteLength } = batch.frames
-    for (const data of frames(Buffer.from(buffer, byteOffset, byteLength))) {
-      this.#insertEntry.run(index, batch.term, data, entryChecksum(index, batch.term, data))
-      index += 1
-    }
-    return index - 1
+  #writeHard({ term, vote }: HardState): void {
+    this.#hard.run(term, vote, textChecksum(term, vote))
   }
 
   /** Moves the WAL into the database file; `isEmptied` makes it short as well. */
@@ -199,4 +175,8 @@ export class LogDatabase {
   close(): void {
     this.#db.close()
   }
+}
+
+function identityChecksum({ memberId, clusterId }: Identity, incarnation: number): number {
+  return textChecksum(incarnation, `${memberId} ${clusterId}`)
 }

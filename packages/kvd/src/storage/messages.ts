@@ -1,3 +1,4 @@
+import type { Place } from '../raft/types.ts'
 import type { StoreStats } from '../store/stats.ts'
 
 /** What the disk thread is started with. */
@@ -10,11 +11,17 @@ export interface DiskOptions {
   readonly mergeRows?: number
 }
 
-/** Identity and place in the log of this member. */
+/** Who this member is, for good. */
+export interface Identity {
+  readonly memberId: string
+  readonly clusterId: string
+}
+
+/** What a member has promised. */
 export interface HardState {
   readonly term: number
+  /** Member voted for in `term`; `0` for none. */
   readonly vote: string
-  readonly commit: number
 }
 
 /** Some events as `packEvents` writes them, up to index `last`. */
@@ -39,12 +46,16 @@ export interface Image {
 /** One unit of work: everything in it becomes durable together. */
 export interface Batch {
   readonly seq: number
-  readonly term: number
-  /** Index of the first of `frames`; entries from there on are replaced. */
+  /** As `packEntries` packs them. Entries from the first one's index on are replaced. */
+  readonly entries: Uint8Array
+  /** Index of the first of `entries`. */
   readonly firstIndex: number
-  readonly frames: Uint8Array
-  /** Given when term or vote changed. The commit index rides along: replay finds a later one. */
+  /** Given when term or vote changed. */
   readonly hard: HardState | undefined
+  /** All up to here is known to be committed. */
+  readonly commit: number
+  /** Given once, with the first batch of a new member. */
+  readonly identity: Identity | undefined
   /** Rows that changed since the last ones, as `packChanges` packs them; a start finds them once an image came. */
   readonly packs: readonly Uint8Array[]
   readonly image: Image | undefined
@@ -56,11 +67,19 @@ export type ToDisk = { readonly type: 'batch'; readonly batch: Batch } | { reado
 
 /** The state on disk, as found at the start. */
 export interface Loaded {
+  /** Undefined: nothing was ever written. */
+  readonly identity: Identity | undefined
+  /** How many times this member was started, this time included. */
+  readonly incarnation: number
   readonly hard: HardState
+  readonly commit: number
   readonly applied: number
   readonly storeIndex: number
   readonly count: number
   readonly stats: StoreStats | undefined
+  /** The entry before the first one that is handed out. */
+  readonly base: Place
+  /** Of the entries on the disk; 0 when there is none. */
   readonly firstIndex: number
   readonly lastIndex: number
 }
@@ -68,14 +87,8 @@ export interface Loaded {
 export type FromDisk =
   | { readonly type: 'rows'; readonly pack: Uint8Array }
   | { readonly type: 'events'; readonly body: string }
-  | {
-      readonly type: 'entries'
-      readonly entries: readonly {
-        readonly index: number
-        readonly term: number
-        readonly data: Uint8Array
-      }[]
-    }
+  /** Packed as in a batch. */
+  | { readonly type: 'entries'; readonly entries: Uint8Array }
   | { readonly type: 'loaded'; readonly loaded: Loaded }
   | {
       readonly type: 'persisted'

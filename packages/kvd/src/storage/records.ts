@@ -17,13 +17,6 @@ export function nodeChecksum(node: DiskNode): number {
   return node.value === null ? crc : crc32(node.value, crc)
 }
 
-/** Checksum over all columns of a log entry. */
-export function entryChecksum(index: number, term: number, data: Uint8Array): number {
-  head.writeDoubleLE(index, 0)
-  head.writeDoubleLE(term, 8)
-  return crc32(data, crc32(head.subarray(0, 16)))
-}
-
 /** Checksum over all columns of a pack of rows. */
 export function packChecksum(seq: number, rows: number, pack: Uint8Array): number {
   head.writeDoubleLE(seq, 0)

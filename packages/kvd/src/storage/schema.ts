@@ -1,14 +1,17 @@
 import type { Database } from 'better-sqlite3'
 
 /** Changes when a kvd of today could not read what another one wrote. */
-export const FORMAT = 2
+export const FORMAT = 3
 
 const TABLES = `
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hard (
-  one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER, vote TEXT, commit_idx INTEGER, crc INTEGER) STRICT;
-CREATE TABLE IF NOT EXISTS entry (
-  idx INTEGER PRIMARY KEY, term INTEGER, data BLOB, crc INTEGER) STRICT;
+  one INTEGER PRIMARY KEY CHECK (one = 1), term INTEGER, vote TEXT, crc INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS identity (
+  one INTEGER PRIMARY KEY CHECK (one = 1), member TEXT, cluster TEXT, incarnation INTEGER, crc INTEGER) STRICT;
+CREATE TABLE IF NOT EXISTS entry (idx INTEGER PRIMARY KEY, body BLOB) STRICT;
+CREATE TABLE IF NOT EXISTS base (
+  one INTEGER PRIMARY KEY CHECK (one = 1), idx INTEGER, term INTEGER, chain INTEGER, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS state (
   one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER, store_index INTEGER, nodes INTEGER, stats TEXT,
   merged INTEGER, packs INTEGER, crc INTEGER) STRICT;

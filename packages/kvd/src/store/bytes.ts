@@ -64,6 +64,13 @@ export class ByteWriter {
       : encodeText(text).copy(this.#buffer, this.#end)
   }
 
+  /** A text of one-byte characters behind its length, a u8. */
+  name(text: string): void {
+    if (text.length > 0xff) throw new RangeError(`a name of ${text.length} bytes`)
+    this.u8(text.length)
+    this.#end += this.#buffer.write(text, this.#end, 'latin1')
+  }
+
   /** A text made by `decodeText` behind its length, a u32. */
   sizedText(text: string, isWellFormed: boolean): void {
     const at = this.length

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { MemberId, Message } from '../raft/types.ts'
-import { CodecError } from './byte-reader.ts'
+import { CodecError } from '../store/byte-reader.ts'
 import {
   judgeGreeting,
   readGreeting,

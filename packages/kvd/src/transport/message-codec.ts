@@ -2,7 +2,6 @@ import { Buffer } from 'node:buffer'
 import type {
   Conf,
   Entry,
-  EntryKind,
   Message,
   MessageBody,
   MessageType,
@@ -10,8 +9,15 @@ import type {
   SnapshotMeta,
 } from '../raft/types.ts'
 import { crc32 } from '../storage/checksum.ts'
+import {
+  PROPOSAL_BYTES,
+  readEntry,
+  readProposal,
+  writeEntry,
+  writeProposal,
+} from '../storage/entry-codec.ts'
 import { ByteWriter } from '../store/bytes.ts'
-import { ByteReader, CodecError } from './byte-reader.ts'
+import { ByteReader, CodecError } from '../store/byte-reader.ts'
 
 // frame: version u8 | type u8 | flags u16 | length u32 | CRC-32 of the body u32 | body
 // body: from, to (names) | term f64 | what the type needs
@@ -38,7 +44,6 @@ const TYPES: readonly MessageType[] = [
   'snapResp',
   'timeoutNow',
 ]
-const KINDS: readonly EntryKind[] = ['noop', 'request', 'conf']
 
 /** Packs messages as frames, one behind the other. */
 export class MessageWriter {
@@ -87,7 +92,7 @@ export class MessageWriter {
         this.#wholes(body.prevIndex, body.prevTerm, body.commit)
         this.#u32(body.prevChain)
         this.#u32(body.entries.length)
-        for (const entry of body.entries) this.#entry(entry)
+        for (const entry of body.entries) writeEntry(this.#writer, entry)
         break
       case 'appResp':
         this.#whole(body.index)
@@ -109,7 +114,8 @@ export class MessageWriter {
         this.#wholes(body.batch, body.index)
         break
       case 'prop':
-        this.#proposal(body.proposal)
+        this.#writer.reserve(PROPOSAL_BYTES + body.proposal.id.length + body.proposal.data.length)
+        writeProposal(this.#writer, body.proposal)
         break
       case 'propResp':
         this.#name(body.id)
@@ -147,26 +153,8 @@ export class MessageWriter {
   }
 
   #name(name: string): void {
-    const bytes = Buffer.from(name, 'latin1')
-    if (bytes.length > 0xff) throw new RangeError(`a name of ${bytes.length} bytes`)
-    this.#writer.reserve(1 + bytes.length)
-    this.#writer.u8(bytes.length)
-    this.#writer.bytes(bytes)
-  }
-
-  #proposal({ kind, id, data }: Pick<Entry, 'kind' | 'id' | 'data'>): void {
-    this.#writer.reserve(1)
-    this.#writer.u8(KINDS.indexOf(kind))
-    this.#name(id)
-    this.#writer.reserve(4 + data.length)
-    this.#writer.u32(data.length)
-    this.#writer.bytes(data)
-  }
-
-  #entry(entry: Entry): void {
-    this.#wholes(entry.index, entry.term)
-    this.#u32(entry.chain)
-    this.#proposal(entry)
+    this.#writer.reserve(1 + name.length)
+    this.#writer.name(name)
   }
 
   #result(result: PropResult): void {
@@ -255,22 +243,16 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
   }
 }
 
-function readProposal(reader: ByteReader): Pick<Entry, 'kind' | 'id' | 'data'> {
-  const number = reader.u8()
-  const kind = KINDS[number]
-  if (kind === undefined) throw new CodecError(`an entry of kind ${number}`)
-  return { kind, id: reader.name(), data: reader.bytes(reader.u32()) }
-}
-
 /** They must follow each other: whoever takes them counts on it. */
 function readEntries(reader: ByteReader): Entry[] {
   const count = reader.u32()
   const entries: Entry[] = []
   for (let at = 0; at < count; at += 1) {
-    const [index, term, chain] = [reader.whole(), reader.whole(), reader.u32()]
-    const expected = (entries.at(-1)?.index ?? index - 1) + 1
-    if (index !== expected) throw new CodecError(`entry ${index} in the place of ${expected}`)
-    entries.push({ index, term, chain, ...readProposal(reader) })
+    const entry = readEntry(reader)
+    const expected = (entries.at(-1)?.index ?? entry.index - 1) + 1
+    if (entry.index !== expected)
+      throw new CodecError(`entry ${entry.index} in the place of ${expected}`)
+    entries.push(entry)
   }
   return entries
 }

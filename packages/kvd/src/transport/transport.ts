@@ -92,7 +92,7 @@ export class Transport {
     }
     peer.frames[kind].write(message)
     if (peer.frames[kind].length >= FRAME_BYTES) this.#flushOne(peer, kind)
-    if (this.#toFlush.size === 0) setImmediate(() => this.#flush())
+    if (this.#toFlush.size === 0) setImmediate(() => this.flush())
     this.#toFlush.add(message.to)
   }
 
@@ -101,7 +101,8 @@ export class Transport {
     if (message.type === 'app') this.#options.unreachable(message.to)
   }
 
-  #flush(): void {
+  /** Sends what was gathered. */
+  flush(): void {
     for (const id of this.#toFlush) {
       const peer = this.#peers.get(id)
       if (peer === undefined) continue
@@ -116,7 +117,7 @@ export class Transport {
   }
 
   close(): void {
-    this.#flush()
+    this.flush()
     for (const { links } of this.#peers.values())
       for (const link of Object.values(links)) link.close()
     this.#peers.clear()

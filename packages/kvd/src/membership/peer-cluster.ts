@@ -1,0 +1,76 @@
+import type { MemberId } from '../raft/types.ts'
+
+/** A member as another one's peer port describes it. */
+export interface PeerMember {
+  readonly id: MemberId
+  readonly name: string
+  readonly peerURLs: readonly string[]
+  readonly clientURLs: readonly string[]
+}
+
+/** A running cluster, as one of its members sees it. */
+export interface PeerCluster {
+  readonly clusterId: string
+  readonly members: readonly PeerMember[]
+}
+
+/** Asks one peer URL after the other for its cluster; undefined when none answers. */
+export async function fetchCluster(
+  peerURLs: readonly string[],
+  answerMs: number,
+): Promise<PeerCluster | undefined> {
+  for (const url of peerURLs) {
+    const found = await askOne(url, answerMs)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+async function askOne(url: string, answerMs: number): Promise<PeerCluster | undefined> {
+  try {
+    const signal = AbortSignal.timeout(answerMs)
+    const answer = await fetch(new URL('/members', url), { signal })
+    const clusterId = answer.headers.get('x-etcd-cluster-id') ?? ''
+    const members = answer.ok ? readPeerMembers(await answer.text()) : undefined
+    return members === undefined ? undefined : { clusterId, members }
+  } catch {
+    // Another one may know: what is wrong with this one shows when none does.
+    return undefined
+  }
+}
+
+/** Ids are 64-bit numbers, more than JSON.parse keeps. Undefined when the text is no list of members. */
+export function readPeerMembers(text: string): readonly PeerMember[] | undefined {
+  let document: unknown
+  try {
+    document = JSON.parse(text.replace(/"id"\s*:\s*(\d{1,20})(?=\s*[,}])/g, '"id":"$1"'))
+  } catch {
+    return undefined
+  }
+  if (!Array.isArray(document)) return undefined
+  const members: PeerMember[] = []
+  for (const one of document) {
+    const member = readMember(one)
+    if (member === undefined) return undefined
+    members.push(member)
+  }
+  return members
+}
+
+function readMember(value: unknown): PeerMember | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const fields = new Map<string, unknown>(Object.entries(value))
+  const id = fields.get('id')
+  const name = fields.get('name') ?? ''
+  if (typeof id !== 'string' || !/^\d+$/.test(id) || typeof name !== 'string') return undefined
+  return {
+    id: BigInt(id).toString(16),
+    name,
+    peerURLs: urlsOf(fields.get('peerURLs')),
+    clientURLs: urlsOf(fields.get('clientURLs')),
+  }
+}
+
+function urlsOf(urls: unknown): string[] {
+  return Array.isArray(urls) ? urls.filter((url): url is string => typeof url === 'string') : []
+}

@@ -1,0 +1,156 @@
+import type { Logger } from '@flotilla/daemon'
+import type { Traffic } from './http/context.ts'
+import type { Roster } from './membership/roster.ts'
+import type { MemberId, Message } from './raft/types.ts'
+import type { Birth, Network } from './replica/replica.ts'
+import type { Identity } from './storage/messages.ts'
+import { Acceptor } from './transport/acceptor.ts'
+import type { Host } from './transport/handshake.ts'
+import { AppendStats } from './transport/traffic.ts'
+import { Transport } from './transport/transport.ts'
+
+/** Of the peers' protocol; a member understands all from `MIN_VERSION` on. */
+const VERSION = '1.0.0'
+const MIN_VERSION = '1.0.0'
+
+export interface PeersOptions {
+  readonly identity: Identity
+  readonly incarnation: number
+  readonly peerURLs: readonly string[]
+  readonly roster: Roster
+  /** Who is there as long as the log does not tell. */
+  readonly first: Birth['peers']
+  readonly electionMs: number
+  readonly logger: Logger
+  readonly nowMs: () => number
+  readonly random: () => number
+}
+
+/** Who takes what the peers say. */
+export interface PeersListener {
+  receive(messages: readonly Message[]): void
+  unreachable(id: MemberId): void
+  /** The others do not let this member in any more: it was removed. */
+  removed(): void
+}
+
+/** The other members: ways to them and from them, as the roster names them. */
+export class Peers implements Network, Traffic {
+  readonly acceptor: Acceptor
+  readonly #options: PeersOptions
+  readonly #transport: Transport
+  readonly #stats = new AppendStats(() => performance.now())
+  readonly #connectedMs = new Map<MemberId, number>()
+  #listener: PeersListener | undefined
+
+  constructor(options: PeersOptions) {
+    this.#options = options
+    const { identity, incarnation, logger } = options
+    const { memberId: id, clusterId } = identity
+    const host: Host = {
+      clusterId,
+      id,
+      version: VERSION,
+      minVersion: MIN_VERSION,
+      isMember: (from) => this.#urls().has(from),
+      isRemoved: (from) => options.roster.isRemoved(from),
+      incarnationOf: (from) => this.acceptor.incarnationOf(from),
+    }
+    this.acceptor = new Acceptor({
+      host,
+      received: (messages) => {
+        for (const message of messages) this.#stats.received(message)
+        this.#listener?.receive(messages)
+      },
+      restarted: (from) => this.#listener?.unreachable(from),
+      refused: (greeting, refusal) =>
+        logger.warn(
+          `rafthttp: rejected the stream from peer ${greeting?.from ?? 'unknown'} since it was: ${refusal.text}`,
+        ),
+      broken: (from, problem) => logger.error(`rafthttp: peer ${from}: ${problem}`),
+    })
+    const { peerURLs, electionMs, random } = options
+    this.#transport = new Transport({
+      greeting: {
+        clusterId,
+        from: id,
+        version: VERSION,
+        minVersion: MIN_VERSION,
+        peerURLs,
+        incarnation,
+      },
+      electionMs,
+      random,
+      unreachable: (to) => this.#listener?.unreachable(to),
+      connected: (to) => this.#connected(to),
+      disconnected: (to) => this.#disconnected(to),
+      refused: (to, status, text) => this.#refused(to, status, text),
+    })
+  }
+
+  attach(listener: PeersListener): void {
+    this.#listener = listener
+    this.follow()
+  }
+
+  /** Members came, went or moved. */
+  follow(): void {
+    const urls = new Map(this.#urls())
+    urls.delete(this.#options.identity.memberId)
+    this.#transport.setPeers(urls)
+    for (const id of this.#connectedMs.keys()) if (!urls.has(id)) this.#connectedMs.delete(id)
+  }
+
+  #urls(): Birth['peers'] {
+    const { roster, first } = this.#options
+    const members = roster.members()
+    return members.length === 0
+      ? first
+      : new Map(members.map(({ id, peerURLs }) => [id, peerURLs]))
+  }
+
+  send(message: Message): void {
+    this.#stats.sent(message)
+    this.#transport.send(message)
+  }
+
+  flush(): void {
+    this.#transport.flush()
+  }
+
+  connectedSince(id: MemberId): number | undefined {
+    return this.#connectedMs.get(id)
+  }
+
+  #connected(id: MemberId): void {
+    this.#connectedMs.set(id, this.#options.nowMs())
+    this.#options.logger.info(`rafthttp: the connection with ${id} became active`)
+  }
+
+  #disconnected(id: MemberId): void {
+    if (this.#connectedMs.delete(id))
+      this.#options.logger.warn(`rafthttp: the connection with ${id} became inactive`)
+    this.#stats.failed(id)
+    this.#listener?.unreachable(id)
+  }
+
+  followers(): Record<string, object> {
+    const { roster, identity } = this.#options
+    const ids = roster.members().map(({ id }) => id)
+    return this.#stats.followers(ids.filter((id) => id !== identity.memberId))
+  }
+
+  self(): object {
+    return this.#stats.self()
+  }
+
+  #refused(id: MemberId, status: number, text: string): void {
+    if (status === 410) this.#listener?.removed()
+    else this.#options.logger.warn(`rafthttp: peer ${id} refused this member: ${text}`, { status })
+  }
+
+  close(): void {
+    this.#transport.close()
+    this.acceptor.close()
+  }
+}

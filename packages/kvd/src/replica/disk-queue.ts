@@ -1,0 +1,201 @@
+import type { Entry, HardState, Message, Ready } from '../raft/types.ts'
+import type { Disk } from '../storage/disk.ts'
+import { packEntries } from '../storage/entry-codec.ts'
+import type { Batch, Identity } from '../storage/messages.ts'
+import { ByteWriter } from '../store/bytes.ts'
+import type { Rows } from './images.ts'
+
+/** What waits for the disk: one or more Readys in one. */
+interface Waiting {
+  /** The core's number of the last Ready in it; 0 when there is none. */
+  seq: number
+  entries: Entry[]
+  /** Entries from here on are replaced. */
+  firstIndex: number
+  hard: HardState | undefined
+  identity: Identity | undefined
+  /** They leave when it is durable. */
+  after: Message[]
+}
+
+interface InFlight {
+  readonly seq: number
+  readonly after: readonly Message[]
+  readonly batch: Batch
+  readonly sinceMs: number
+}
+
+export interface DiskQueueOptions {
+  readonly disk: Disk
+  readonly nowMs: () => number
+  /** Rows of the store and the piece of the log to drop, for a batch of so many entries. */
+  readonly rows: (entries: number) => Rows & Pick<Batch, 'compactTo'>
+  readonly commit: () => number
+  /** A Ready, and with it all before, is durable; its messages may leave. */
+  readonly released: (seq: number, after: readonly Message[]) => void
+}
+
+/**
+ * Gathers what the core wants written while the disk is busy; each time it is done, all of that goes
+ * to it as one batch and one fsync (group commit). One batch is on its way at a time.
+ */
+export class DiskQueue {
+  readonly #options: DiskQueueOptions
+  readonly #writer = new ByteWriter()
+  #waiting = createWaiting()
+  #inFlight: InFlight | undefined
+  /** Of a batch that found no room: it is tried again. */
+  #refused: InFlight | undefined
+  #seq = 0
+  #vote: string | undefined
+  #term: number | undefined
+
+  constructor(options: DiskQueueOptions) {
+    this.#options = options
+  }
+
+  get isIdle(): boolean {
+    return this.#inFlight === undefined && this.#refused === undefined && !this.#hasWaiting
+  }
+
+  get isBusy(): boolean {
+    return this.#inFlight !== undefined
+  }
+
+  /** How long the batch under way has been with the disk; 0 when there is none. */
+  get stalledMs(): number {
+    const { sinceMs } = this.#inFlight ?? this.#refused ?? {}
+    return sinceMs === undefined ? 0 : this.#options.nowMs() - sinceMs
+  }
+
+  get #hasWaiting(): boolean {
+    return this.#waiting.seq > 0
+  }
+
+  /** What a new member has before it is written: it goes with the first batch. */
+  begin(identity: Identity, entries: readonly Entry[], hard: HardState): void {
+    const waiting = this.#waiting
+    waiting.identity = identity
+    waiting.hard = hard
+    merge(waiting, entries)
+  }
+
+  add({ seq, isDurable, entries, hard, after }: Ready): void {
+    if (!isDurable && !this.#hasWaiting && !this.isBusy && this.#refused === undefined) {
+      this.#options.released(seq, after)
+      return
+    }
+    const waiting = this.#waiting
+    waiting.seq = seq
+    if (hard !== undefined) waiting.hard = hard
+    waiting.after.push(...after)
+    merge(waiting, entries)
+  }
+
+  /** Sends a batch when the disk is free and there is something for it. */
+  flush(wantsRows: boolean): void {
+    if (this.isBusy || this.#refused !== undefined) return
+    if (!this.#hasWaiting && !wantsRows) return
+    const { seq, after, entries, firstIndex, hard, identity } = this.#waiting
+    this.#waiting = createWaiting()
+    this.#seq += 1
+    const batch: Batch = {
+      seq: this.#seq,
+      entries: packEntries(this.#writer, entries),
+      firstIndex,
+      hard: this.#news(hard),
+      commit: this.#options.commit(),
+      identity,
+      ...this.#options.rows(entries.length),
+    }
+    this.#inFlight = { seq, after, batch, sinceMs: this.#options.nowMs() }
+    this.#options.disk.write(batch)
+  }
+
+  /** Term and vote when they are not what the disk was last given. */
+  #news(hard: HardState | undefined): Batch['hard'] {
+    if (hard === undefined || (hard.term === this.#term && hard.vote === this.#vote))
+      return undefined
+    this.#term = hard.term
+    this.#vote = hard.vote
+    return { term: hard.term, vote: hard.vote }
+  }
+
+  /** The batch under way is durable. */
+  persisted(seq: number): void {
+    const { seq: readySeq, after } = this.#finish(seq, 'acknowledged')
+    if (readySeq > 0) this.#options.released(readySeq, after)
+  }
+
+  /** Nothing of the batch under way is on the disk; `retry` sends it again. */
+  full(seq: number): void {
+    this.#refused = this.#finish(seq, 'refused')
+  }
+
+  retry(): void {
+    const refused = this.#refused
+    if (refused === undefined) return
+    this.#refused = undefined
+    this.#seq += 1
+    const batch = { ...refused.batch, seq: this.#seq }
+    this.#inFlight = { ...refused, batch }
+    this.#options.disk.write(batch)
+  }
+
+  #finish(seq: number, what: string): InFlight {
+    const inFlight = this.#inFlight
+    if (inFlight?.batch.seq !== seq)
+      throw new Error(`disk ${what} batch ${seq}, ${inFlight?.batch.seq ?? 'none'} is in flight`)
+    this.#inFlight = undefined
+    return inFlight
+  }
+
+  /** The disk is gone: nothing is waited for any more. */
+  abandon(): void {
+    this.#inFlight = undefined
+    this.#refused = undefined
+    this.#waiting = createWaiting()
+  }
+
+  /** Rows without entries, as the last batch. */
+  writeLast(rows: Rows): void {
+    this.#seq += 1
+    const batch: Batch = {
+      seq: this.#seq,
+      entries: new Uint8Array(),
+      firstIndex: 0,
+      hard: undefined,
+      commit: this.#options.commit(),
+      identity: undefined,
+      ...rows,
+      compactTo: 0,
+    }
+    this.#inFlight = { seq: 0, after: [], batch, sinceMs: this.#options.nowMs() }
+    this.#options.disk.write(batch)
+  }
+}
+
+function createWaiting(): Waiting {
+  return {
+    seq: 0,
+    entries: [],
+    firstIndex: 0,
+    hard: undefined,
+    identity: undefined,
+    after: [],
+  }
+}
+
+/** Later entries take the place of earlier ones from their first index on. */
+function merge(waiting: Waiting, entries: readonly Entry[]): void {
+  const [first] = entries
+  if (first === undefined) return
+  const kept = first.index - waiting.firstIndex
+  if (waiting.entries.length === 0 || kept <= 0) {
+    waiting.entries = [...entries]
+    waiting.firstIndex = first.index
+    return
+  }
+  waiting.entries.length = Math.min(waiting.entries.length, kept)
+  for (const entry of entries) waiting.entries.push(entry)
+}

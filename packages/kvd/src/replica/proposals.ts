@@ -1,0 +1,125 @@
+import type { LostProposal, Proposal, Refused } from '../raft/types.ts'
+import { refusal, type Refusal } from '../store/errors.ts'
+import type { StoreEvent } from '../store/event.ts'
+import type { ChangeProblem } from '../membership/roster.ts'
+
+/** What a proposer is told. Undefined: applied, with nothing to say (no-op, sync). */
+export type Told = StoreEvent | Refusal | ChangeProblem | undefined
+
+/** Hears what became of a proposal, once. */
+export type Waiter<T = Told> = (outcome: T) => void
+
+interface Pending {
+  readonly proposal: Proposal
+  readonly waiter: Waiter
+  readonly sinceMs: number
+}
+
+export interface ProposalsOptions {
+  /** Of every id that this process makes; no other process has the same. */
+  readonly prefix: string
+  readonly requestTimeoutMs: number
+  readonly nowMs: () => number
+  readonly propose: (proposal: Proposal) => 'taken' | Refused
+  /** Why a proposal of then may not have been answered. */
+  readonly lateCause: (sinceMs: number) => string
+  /** Hears how long each proposal took from its coming to its answer. */
+  readonly answered: (ms: number) => void
+}
+
+/**
+ * The proposals of this member's clients, until they are answered. One that is in nobody's log, nor
+ * will be, is proposed again; one that may be is only waited for.
+ */
+export class Proposals {
+  readonly #options: ProposalsOptions
+  /** Proposed, by id. */
+  readonly #pending = new Map<string, Pending>()
+  /** Not proposed yet: nobody leads, or the leader is about to hand over. */
+  #queue: Pending[] = []
+  #count = 0
+  #failed = 0
+
+  constructor(options: ProposalsOptions) {
+    this.#options = options
+  }
+
+  get count(): number {
+    return this.#pending.size + this.#queue.length
+  }
+
+  /** Refused before they were applied, or told that they are late. */
+  get failed(): number {
+    return this.#failed
+  }
+
+  add(kind: Proposal['kind'], data: Uint8Array, waiter: Waiter): void {
+    this.#count += 1
+    const id = `${this.#options.prefix}${this.#count.toString(36)}`
+    this.#try({ proposal: { kind, id, data }, waiter, sinceMs: this.#options.nowMs() })
+  }
+
+  #try(pending: Pending): void {
+    const { proposal, waiter } = pending
+    const result = this.#options.propose(proposal)
+    if (result === 'taken') this.#pending.set(proposal.id, pending)
+    else if (result === 'full') this.#refuse(waiter, 'etcdserver: too many requests')
+    else this.#queue.push(pending)
+  }
+
+  /** Tries again what could not be proposed. */
+  retry(): void {
+    if (this.#queue.length === 0) return
+    const queue = this.#queue
+    this.#queue = []
+    for (const pending of queue) this.#try(pending)
+  }
+
+  /** An entry was applied: whoever proposed it, if it was somebody here, is told. */
+  applied(id: string, outcome: Told): void {
+    const pending = this.#pending.get(id)
+    if (pending === undefined) return
+    this.#pending.delete(id)
+    this.#options.answered(this.#options.nowMs() - pending.sinceMs)
+    pending.waiter(outcome)
+  }
+
+  /** They are in nobody's log, nor will be: under new names they may try once more. */
+  lost(lost: readonly LostProposal[]): void {
+    for (const { id } of lost) {
+      const pending = this.#pending.get(id)
+      if (pending === undefined) continue
+      this.#pending.delete(id)
+      this.#count += 1
+      const proposal = { ...pending.proposal, id: `${this.#options.prefix}${this.#count.toString(36)}` }
+      this.#queue.push({ ...pending, proposal })
+    }
+  }
+
+  /** Tells those that have waited too long; they may still be applied later. */
+  expire(): void {
+    const { nowMs, requestTimeoutMs, lateCause } = this.#options
+    const oldest = nowMs() - requestTimeoutMs
+    for (const [id, { sinceMs, waiter }] of this.#pending) {
+      if (sinceMs >= oldest) continue
+      this.#pending.delete(id)
+      this.#refuse(waiter, lateCause(sinceMs))
+    }
+    const late = this.#queue.filter(({ sinceMs }) => sinceMs < oldest)
+    if (late.length === 0) return
+    this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs >= oldest)
+    for (const { sinceMs, waiter } of late) this.#refuse(waiter, lateCause(sinceMs))
+  }
+
+  refuseAll(cause: string): void {
+    const all = [...this.#pending.values(), ...this.#queue]
+    this.#pending.clear()
+    this.#queue = []
+    for (const { waiter } of all) this.#refuse(waiter, cause)
+  }
+
+  #refuse(waiter: Waiter, cause: string): void {
+    this.#failed += 1
+    waiter(refusal(300, cause, 0))
+  }
+}

@@ -1,0 +1,79 @@
+import { Buffer } from 'node:buffer'
+import type { Entry, EntryKind, Proposal } from '../raft/types.ts'
+import { ByteReader, CodecError } from '../store/byte-reader.ts'
+import type { ByteWriter } from '../store/bytes.ts'
+import { crc32 } from './checksum.ts'
+
+// proposal: kind u8 | id (name) | data length u32, data
+// entry:    index f64 | term f64 | chain u32 | proposal
+const KINDS: readonly EntryKind[] = ['noop', 'request', 'conf']
+/** Of a proposal without its texts. */
+export const PROPOSAL_BYTES = 6
+const ENTRY_BYTES = 20 + PROPOSAL_BYTES
+const ID_BYTES_MAX = 0xff
+
+/** The caller has reserved `PROPOSAL_BYTES`, and what id and data take. */
+export function writeProposal(writer: ByteWriter, { kind, id, data }: Proposal): void {
+  writer.u8(KINDS.indexOf(kind))
+  writer.name(id)
+  writer.u32(data.length)
+  writer.bytes(data)
+}
+
+/** @throws CodecError */
+export function readProposal(reader: ByteReader): Proposal {
+  const number = reader.u8()
+  const kind = KINDS[number]
+  if (kind === undefined) throw new CodecError(`an entry of kind ${number}`)
+  return { kind, id: reader.name(), data: reader.bytes(reader.u32()) }
+}
+
+/** An entry as it is on the wire and on the disk. */
+export function writeEntry(writer: ByteWriter, entry: Entry): void {
+  writer.reserve(ENTRY_BYTES + entry.id.length + entry.data.length)
+  writer.f64(entry.index)
+  writer.f64(entry.term)
+  writer.u32(entry.chain)
+  writeProposal(writer, entry)
+}
+
+/** @throws CodecError */
+export function readEntry(reader: ByteReader): Entry {
+  const [index, term, chain] = [reader.whole(), reader.whole(), reader.u32()]
+  return { index, term, chain, ...readProposal(reader) }
+}
+
+/**
+ * Entries packed one behind the other, each behind its length (u32): what a disk batch holds.
+ * In memory of their own: they may be handed to another thread.
+ */
+export function packEntries(writer: ByteWriter, entries: readonly Entry[]): Uint8Array {
+  for (const entry of entries) {
+    writer.reserve(4)
+    const start = writer.length
+    writer.u32(0)
+    writeEntry(writer, entry)
+    writer.patchU32(writer.length - start - 4, start)
+  }
+  return new Uint8Array(writer.take())
+}
+
+/** One entry of `packEntries`, without its length. @throws CodecError */
+export function unpackEntry(bytes: Buffer): Entry {
+  const reader = new ByteReader(bytes)
+  const entry = readEntry(reader)
+  if (reader.left > 0) throw new CodecError(`an entry is ${reader.left} bytes too long`)
+  return entry
+}
+
+const head = Buffer.alloc(18 + ID_BYTES_MAX)
+
+/** Checksum over an entry and, by `before`, all entries before it (docs/decisions/log-chain.md). */
+export function entryChain(before: number, entry: Omit<Entry, 'chain'>): number {
+  head.writeDoubleLE(entry.index, 0)
+  head.writeDoubleLE(entry.term, 8)
+  head[16] = KINDS.indexOf(entry.kind)
+  head[17] = entry.id.length
+  const end = 18 + head.write(entry.id, 18, 'latin1')
+  return crc32(entry.data, crc32(head.subarray(0, end), before))
+}

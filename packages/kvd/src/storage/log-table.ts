@@ -1,0 +1,180 @@
+import { Buffer } from 'node:buffer'
+import type { Database, Statement } from 'better-sqlite3'
+import type { Entry, Place } from '../raft/types.ts'
+import { CodecError } from '../store/byte-reader.ts'
+import { ByteWriter } from '../store/bytes.ts'
+import { frames } from '../store/command.ts'
+import { DamageError } from './damage-error.ts'
+import { entryChain, packEntries, unpackEntry } from './entry-codec.ts'
+import { textChecksum } from './records.ts'
+
+/** Entries that travel to the main thread in one message. */
+const ENTRIES_PER_MESSAGE = 2_000
+/** Of entries that the store has already, so many are handed out: others may be a little behind. */
+const BEHIND_ENTRIES = 5_000
+const BEHIND_BYTES = 16 * 1024 * 1024
+
+/** Before the first entry of all. */
+export const ORIGIN: Place = { index: 0, term: 0, chain: 0 }
+
+/** What was handed out. */
+export interface LogLoaded {
+  readonly base: Place
+  readonly firstIndex: number
+  readonly last: Place
+}
+
+interface BaseRow {
+  idx: number
+  term: number
+  chain: number
+  crc: number
+}
+
+/** The log on the disk: tables `entry` and `base`, the place of the last entry that was dropped. */
+export class LogTable {
+  readonly #db: Database
+  readonly #file: string
+  readonly #insert: Statement
+  readonly #truncate: Statement
+  readonly #drop: Statement
+  readonly #setBase: Statement
+
+  constructor(db: Database, file: string) {
+    this.#db = db
+    this.#file = file
+    this.#insert = db.prepare('INSERT INTO entry (idx, body) VALUES (?, ?)')
+    this.#truncate = db.prepare('DELETE FROM entry WHERE idx >= ?')
+    this.#drop = db.prepare('DELETE FROM entry WHERE idx <= ?')
+    this.#setBase = db.prepare(
+      'INSERT OR REPLACE INTO base (one, idx, term, chain, crc) VALUES (1, ?, ?, ?, ?)',
+    )
+  }
+
+  /**
+   * Checks every entry and hands out those that are wanted, in packs.
+   * @param applied the store has all up to here; undefined to hand out everything
+   * @throws DamageError
+   */
+  load(applied: number | undefined, post: (entries: Uint8Array) => void): LogLoaded {
+    const base = this.#loadBase()
+    const from = applied === undefined ? 0 : this.#firstWanted(applied)
+    const writer = new ByteWriter()
+    let waiting: Entry[] = []
+    let last = base
+    let wantedBase = base
+    const flush = (): void => {
+      if (waiting.length > 0) post(packEntries(writer, waiting))
+      waiting = []
+    }
+    for (const entry of this.#entries()) {
+      this.#check(entry, last)
+      last = entry
+      if (entry.index < from) wantedBase = entry
+      else waiting.push(entry)
+      if (waiting.length >= ENTRIES_PER_MESSAGE) flush()
+    }
+    flush()
+    if (applied === undefined && base.index > 0)
+      throw new DamageError(
+        `${this.#file}: the log begins at entry ${base.index + 1}, older ones are compacted`,
+      )
+    if (applied !== undefined && (last.index < applied || base.index > applied))
+      throw new DamageError(
+        `${this.#file}: the log holds ${base.index + 1} to ${last.index}, the store stands at ${applied}`,
+      )
+    const firstIndex = last.index > base.index ? base.index + 1 : 0
+    return { base: placeOf(wantedBase), firstIndex, last: placeOf(last) }
+  }
+
+  #loadBase(): Place {
+    const row = this.#db.prepare<[], BaseRow>('SELECT * FROM base').get()
+    if (row === undefined) return ORIGIN
+    const { idx: index, term, chain } = row
+    if (baseChecksum({ index, term, chain }) !== row.crc)
+      throw new DamageError(`${this.#file}: table base fails its checksum`)
+    return { index, term, chain }
+  }
+
+  /** Some entries that are applied are wanted too, newest first, as long as they are not too many. */
+  #firstWanted(applied: number): number {
+    const sizes = this.#db
+      .prepare<[number, number], { idx: number; bytes: number }>(
+        'SELECT idx, length(body) AS bytes FROM entry WHERE idx <= ? ORDER BY idx DESC LIMIT ?',
+      )
+      .iterate(applied, BEHIND_ENTRIES)
+    let from = applied + 1
+    let bytes = 0
+    for (const row of sizes) {
+      bytes += row.bytes
+      if (bytes > BEHIND_BYTES) break
+      from = row.idx
+    }
+    return from
+  }
+
+  *#entries(): Generator<Entry> {
+    const rows = this.#db
+      .prepare<[], { idx: number; body: Buffer }>('SELECT * FROM entry ORDER BY idx')
+      .iterate()
+    for (const { idx, body } of rows) {
+      const entry = Buffer.isBuffer(body) ? this.#unpack(body) : undefined
+      if (entry?.index !== idx) throw this.#damaged(idx, 'fails its checksum')
+      yield entry
+    }
+  }
+
+  #unpack(body: Buffer): Entry | undefined {
+    try {
+      return unpackEntry(body)
+    } catch (error) {
+      if (error instanceof CodecError) return undefined
+      throw error
+    }
+  }
+
+  #check(entry: Entry, before: Place): void {
+    const { index, term, chain } = entry
+    if (index !== before.index + 1) throw this.#damaged(index, `follows ${before.index}`)
+    if (entryChain(before.chain, entry) !== chain) throw this.#damaged(index, 'fails its checksum')
+    if (term < before.term) throw this.#damaged(index, `has term ${term} after ${before.term}`)
+  }
+
+  #damaged(index: number, problem: string): DamageError {
+    return new DamageError(`${this.#file}: log entry ${index} ${problem}`)
+  }
+
+  /** Entries of a batch take the place of all from the first one's index on. Returns the last one's place. */
+  write(packed: Uint8Array, firstIndex: number, last: Place): Place {
+    if (packed.length === 0) return last
+    if (firstIndex <= last.index) this.#truncate.run(firstIndex)
+    const { buffer, byteOffset, byteLength } = packed
+    let index = firstIndex
+    let newest: Buffer | undefined
+    for (const body of frames(Buffer.from(buffer, byteOffset, byteLength))) {
+      this.#insert.run(index, body)
+      index += 1
+      newest = body
+    }
+    return newest === undefined ? last : placeOf(unpackEntry(newest))
+  }
+
+  /** Drops all entries up to an index, which is in the table. */
+  compact(upTo: number): void {
+    const row = this.#db
+      .prepare<[number], { body: Buffer }>('SELECT body FROM entry WHERE idx = ?')
+      .get(upTo)
+    if (row === undefined) return
+    const { index, term, chain } = unpackEntry(row.body)
+    this.#drop.run(index)
+    this.#setBase.run(index, term, chain, baseChecksum({ index, term, chain }))
+  }
+}
+
+function placeOf({ index, term, chain }: Place): Place {
+  return { index, term, chain }
+}
+
+function baseChecksum({ index, term, chain }: Place): number {
+  return textChecksum(index, `${term} ${chain}`)
+}
