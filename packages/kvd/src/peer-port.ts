@@ -1,30 +1,39 @@
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { SERVER_VERSION, type Cluster } from './cluster.ts'
 import { bind } from './listener.ts'
-import type { Acceptor } from './transport/acceptor.ts'
+import type { Peers } from './peers.ts'
+import { SNAPSHOT_PATH } from './transport/snapshot-sender.ts'
 
 /** The peer port: what proxies and joining members read (kvd.md 8), and the other members' ways in. */
 export class PeerPort {
   readonly #cluster: Cluster
-  readonly #acceptor: Acceptor
+  readonly #peers: Peers
   readonly #servers: Server[] = []
 
-  constructor(cluster: Cluster, acceptor: Acceptor) {
+  constructor(cluster: Cluster, peers: Peers) {
     this.#cluster = cluster
-    this.#acceptor = acceptor
+    this.#peers = peers
   }
 
   /** @throws ListenError */
   async listen(url: URL): Promise<void> {
-    const server = createServer((request, response) => this.#answer(request.url ?? '/', response))
+    // A snapshot may take longer than any request does; it has a limit of its own.
+    const server = createServer({ requestTimeout: 0 }, (request, response) =>
+      this.#answer(request, response),
+    )
     server.on('upgrade', (request, socket, head) => {
-      if (!this.#acceptor.upgrade(request, socket, head)) socket.destroy()
+      if (!this.#peers.acceptor.upgrade(request, socket, head)) socket.destroy()
     })
     await bind(server, url)
     this.#servers.push(server)
   }
 
-  #answer(path: string, response: ServerResponse): void {
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const path = request.url ?? '/'
+    if (path === SNAPSHOT_PATH && request.method === 'POST') {
+      void this.#peers.snapshots.take(request, response)
+      return
+    }
     response.setHeader('X-Etcd-Cluster-Id', this.#cluster.id)
     if (path === '/members' || path === '/members/') {
       response.setHeader('Content-Type', 'application/json')

@@ -1,11 +1,14 @@
 import type { Logger } from '@flotilla/daemon'
 import type { Traffic } from './http/context.ts'
 import type { Roster } from './membership/roster.ts'
-import type { MemberId, Message } from './raft/types.ts'
+import type { MemberId, Message, MessageOf } from './raft/types.ts'
 import type { Birth, Network } from './replica/replica.ts'
 import type { Identity } from './storage/messages.ts'
+import type { DiskSnapshot } from './storage/disk.ts'
 import { Acceptor } from './transport/acceptor.ts'
-import type { Host } from './transport/handshake.ts'
+import { greetingHeaders, type Greeting, type Host } from './transport/handshake.ts'
+import { SnapshotReceiver, type Snapshot } from './transport/snapshot-receiver.ts'
+import { sendSnapshot } from './transport/snapshot-sender.ts'
 import { AppendStats } from './transport/traffic.ts'
 import { Transport } from './transport/transport.ts'
 
@@ -20,6 +23,7 @@ export interface PeersOptions {
   readonly roster: Roster
   /** Who is there as long as the log does not tell. */
   readonly first: Birth['peers']
+  readonly historySize: number
   readonly electionMs: number
   readonly logger: Logger
   readonly nowMs: () => number
@@ -30,6 +34,8 @@ export interface PeersOptions {
 export interface PeersListener {
   receive(messages: readonly Message[]): void
   unreachable(id: MemberId): void
+  unsent(message: Message): void
+  install(snapshot: Snapshot): void
   /** The others do not let this member in any more: it was removed. */
   removed(): void
 }
@@ -37,8 +43,10 @@ export interface PeersListener {
 /** The other members: ways to them and from them, as the roster names them. */
 export class Peers implements Network, Traffic {
   readonly acceptor: Acceptor
+  readonly snapshots: SnapshotReceiver
   readonly #options: PeersOptions
   readonly #transport: Transport
+  readonly #greeting: Omit<Greeting, 'to'>
   readonly #stats = new AppendStats(() => performance.now())
   readonly #connectedMs = new Map<MemberId, number>()
   #listener: PeersListener | undefined
@@ -69,19 +77,22 @@ export class Peers implements Network, Traffic {
         ),
       broken: (from, problem) => logger.error(`rafthttp: peer ${from}: ${problem}`),
     })
+    this.snapshots = new SnapshotReceiver({
+      host,
+      historySize: options.historySize,
+      received: (snapshot) => this.#listener?.install(snapshot),
+      failed: (from, problem) =>
+        logger.warn(`rafthttp: the snapshot of ${from} was not taken: ${problem}`),
+    })
     const { peerURLs, electionMs, random } = options
+    const versions = { version: VERSION, minVersion: MIN_VERSION }
+    this.#greeting = { clusterId, from: id, ...versions, peerURLs, incarnation }
     this.#transport = new Transport({
-      greeting: {
-        clusterId,
-        from: id,
-        version: VERSION,
-        minVersion: MIN_VERSION,
-        peerURLs,
-        incarnation,
-      },
+      greeting: this.#greeting,
       electionMs,
       random,
       unreachable: (to) => this.#listener?.unreachable(to),
+      unsent: (message) => this.#listener?.unsent(message),
       connected: (to) => this.#connected(to),
       disconnected: (to) => this.#disconnected(to),
       refused: (to, status, text) => this.#refused(to, status, text),
@@ -104,9 +115,7 @@ export class Peers implements Network, Traffic {
   #urls(): Birth['peers'] {
     const { roster, first } = this.#options
     const members = roster.members()
-    return members.length === 0
-      ? first
-      : new Map(members.map(({ id, peerURLs }) => [id, peerURLs]))
+    return members.length === 0 ? first : new Map(members.map(({ id, peerURLs }) => [id, peerURLs]))
   }
 
   send(message: Message): void {
@@ -116,6 +125,14 @@ export class Peers implements Network, Traffic {
 
   flush(): void {
     this.#transport.flush()
+  }
+
+  async sendSnapshot(offer: MessageOf<'snapOffer'>, snapshot: DiskSnapshot): Promise<void> {
+    const { from, to, term } = offer
+    const [url] = this.#urls().get(to) ?? []
+    if (url === undefined) throw new Error('it has no peer URL')
+    const headers = greetingHeaders({ ...this.#greeting, to })
+    await sendSnapshot({ url, headers }, { from, to, term, ...snapshot.head }, snapshot)
   }
 
   connectedSince(id: MemberId): number | undefined {

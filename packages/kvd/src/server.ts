@@ -97,6 +97,7 @@ async function createMember(
     peerURLs: config.peerURLs,
     roster: new Roster(store),
     first: birth?.peers ?? new Map(),
+    historySize: config.eventHistory,
     electionMs: config.electionMs,
     logger,
     nowMs: Date.now,
@@ -112,6 +113,7 @@ async function createMember(
     disk,
     network: peers,
     birth,
+    forcesAlone: config.forcesNewCluster ? { peerURLs: config.peerURLs } : undefined,
     logger,
     file: `${config.storageDir}/kvd.db`,
     snapshotCount: config.snapshotCount,
@@ -167,6 +169,8 @@ class ServerMember {
       peers.attach({
         receive: (messages) => replica.receive(messages),
         unreachable: (id) => replica.unreachable(id),
+        unsent: (message) => replica.unsent(message),
+        install: (snapshot) => replica.install(snapshot),
         removed: tell,
       })
     })
@@ -175,7 +179,7 @@ class ServerMember {
     const { clients, sockets } = openClients(parts)
     this.#clients = clients
     this.#sockets = sockets
-    this.#port = new PeerPort(cluster, peers.acceptor)
+    this.#port = new PeerPort(cluster, peers)
   }
 
   /** @throws ListenError, DiskError */
@@ -218,9 +222,7 @@ class ServerMember {
       if (replica.lead !== '0' && !this.#isJoined()) join()
       if (isVersionTold || cluster.version === undefined) return
       isVersionTold = true
-      logger.info(
-        `etcdserver: set the initial cluster version to ${cluster.version.slice(0, 3)}`,
-      )
+      logger.info(`etcdserver: set the initial cluster version to ${cluster.version.slice(0, 3)}`)
     }, config.heartbeatMs)
     const forget = replica.onLead((lead) => lead !== '0' && join())
     return () => {

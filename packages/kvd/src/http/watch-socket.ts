@@ -209,6 +209,7 @@ class WatchConnection {
         since: Math.max(from, store.index + 1),
         mode: 'resumable',
         deliver: (event) => this.#deliver(id, watch, event),
+        lost: () => this.#overflow(id, watch),
       },
     }
     this.#watches.set(id, watch)
@@ -223,6 +224,10 @@ class WatchConnection {
     this.#write(`{"id":${id},"type":"event","event":${event.json}}`)
     watch.sentIndex = event.index
     if (this.#socket.bufferedAmount <= this.#context.watchBytesMax) return
+    this.#overflow(id, watch)
+  }
+
+  #overflow(id: number, watch: OpenWatch): void {
     this.#remove(id)
     this.#send({ id, type: 'overflow', index: watch.sentIndex })
   }

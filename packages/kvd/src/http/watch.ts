@@ -87,6 +87,12 @@ class LongPoll implements Watcher, GuardedWatch {
   end(): void {
     this.#body.end()
   }
+
+  /** Its client asks again, with the index that it has got to. */
+  lost(): void {
+    this.#context.store.watchers.remove(this)
+    this.end()
+  }
 }
 
 const last: { event: StoreEvent | undefined; line: string } = { event: undefined, line: '' }

@@ -33,8 +33,7 @@ export async function birthOf(options: BirthOptions): Promise<Birth> {
   const others = [...options.initialCluster]
     .filter(([name]) => name !== options.name)
     .flatMap(([, urls]) => urls)
-  if (options.state === 'existing')
-    return joinBirth(options, await fetchCluster(others, JOIN_MS))
+  if (options.state === 'existing') return joinBirth(options, await fetchCluster(others, JOIN_MS))
   const birth = newBirth(options)
   const { memberId: id } = birth.identity
   const running = await fetchCluster(others, BOOTSTRAPPED_MS)

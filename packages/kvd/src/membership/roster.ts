@@ -91,7 +91,11 @@ export class Roster {
         return [write('update', key, attributesText(this.member(id)?.peerURLs ?? [], false))]
       case 'update':
         return [
-          write('update', key, attributesText(change.peerURLs, this.member(id)?.isLearner ?? false)),
+          write(
+            'update',
+            key,
+            attributesText(change.peerURLs, this.member(id)?.isLearner ?? false),
+          ),
         ]
       case 'remove':
         return [

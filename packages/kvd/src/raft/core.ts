@@ -8,7 +8,7 @@ import {
 } from './election.ts'
 import { invariant } from './invariant.ts'
 import { createProgress, probe } from './progress.ts'
-import { handleProp, handlePropResp, keepPromises, propose } from './proposals.ts'
+import { dropUnsent, handleProp, handlePropResp, keepPromises, propose } from './proposals.ts'
 import {
   confirmReads,
   finishRead,
@@ -218,7 +218,9 @@ export class Core {
       state.conf = meta.conf
       state.install = meta
       state.installBatch = seq
+      // What they came to may be in the snapshot: nobody can say.
       state.promised.clear()
+      state.forwarded.clear()
     }
     state.send(from, { type: 'snapResp', index: meta.index, isOk: true })
   }
@@ -226,6 +228,11 @@ export class Core {
   /** Puts a proposal into the log, here or at the leader. What becomes of it shows in `committed` and `lost`. */
   propose(proposal: Proposal): 'taken' | Refused {
     return propose(this.#state, proposal)
+  }
+
+  /** A proposal that was given to the leader has certainly not left this member. */
+  unsent(id: string): void {
+    dropUnsent(this.#state, id)
   }
 
   /** Asks for a linearizable read; `reads` names it when it may be served. */

@@ -11,8 +11,11 @@ import {
 } from './types.ts'
 
 // A proposal that may have reached the leader is never sent again: it could be carried out twice. It
-// is given up only when it can be in nobody's future log: the leader refused it, or another entry was
-// committed at the place that the leader promised (raft.md 3.8).
+// is given up only when it can be in nobody's future log (raft.md 3.8):
+// - it never left, or the leader refused it;
+// - another entry was committed at the place that the leader promised;
+// - an entry of a later term was committed before it. A leader takes proposals of its own term alone,
+//   and behind an entry of a later term no log has one of an earlier term.
 
 /** Puts a proposal of this member into the log, or on its way to the leader. */
 export function propose(state: State, proposal: Proposal): 'taken' | Refused {
@@ -23,7 +26,7 @@ export function propose(state: State, proposal: Proposal): 'taken' | Refused {
     return 'taken'
   }
   if (state.lead === NONE) return 'noLeader'
-  state.forwarded.add(proposal.id)
+  state.forwarded.set(proposal.id, state.term)
   state.send(state.lead, { type: 'prop', proposal })
   return 'taken'
 }
@@ -75,14 +78,38 @@ function promise(
   else there.push({ id, term })
 }
 
+/** It was forwarded, but did not leave this member. */
+export function dropUnsent(state: State, id: string): void {
+  if (state.forwarded.delete(id)) state.lost.push({ id, why: 'dropped' })
+}
+
 /** These entries are committed: whoever was promised their places for another entry has lost. */
 export function keepPromises(state: State, committed: readonly Entry[]): void {
   for (const entry of committed) {
     state.forwarded.delete(entry.id)
     const promised = state.promised.get(entry.index)
-    if (promised === undefined) continue
-    state.promised.delete(entry.index)
-    for (const { id, term } of promised)
-      if (term !== entry.term) state.lost.push({ id, why: 'overwritten' })
+    if (promised !== undefined) {
+      state.promised.delete(entry.index)
+      for (const { id, term } of promised)
+        if (term !== entry.term) state.lost.push({ id, why: 'overwritten' })
+    }
+    if (entry.term > state.handedTerm) breakPromises(state, entry.term)
+    state.handedTerm = entry.term
+  }
+}
+
+/** A later term has begun in the log: what earlier leaders took and did not commit is gone. */
+function breakPromises(state: State, term: number): void {
+  for (const [id, sentTerm] of state.forwarded)
+    if (sentTerm < term) {
+      state.forwarded.delete(id)
+      state.lost.push({ id, why: 'overwritten' })
+    }
+  for (const [index, promised] of state.promised) {
+    const kept = promised.filter((one) => one.term >= term)
+    for (const { id, term: sentTerm } of promised)
+      if (sentTerm < term) state.lost.push({ id, why: 'overwritten' })
+    if (kept.length > 0) state.promised.set(index, kept)
+    else state.promised.delete(index)
   }
 }

@@ -107,9 +107,11 @@ export class State {
   sentReads: ReadBatch | undefined
   readBatch: number
 
-  /** Proposals that were sent to the leader and not answered yet. */
-  readonly forwarded = new Set<string>()
+  /** Proposals that were sent to the leader and not answered yet, and the term of that. */
+  readonly forwarded = new Map<string, number>()
   readonly promised = new Map<number, Promised[]>()
+  /** Of the last entry that was handed out to be applied. */
+  handedTerm = 0
 
   /** Goes out with the next batch. */
   outbox: { now: Message[]; after: Message[] } = { now: [], after: [] }

@@ -1,9 +1,9 @@
-import type { Entry, HardState, Message, Ready } from '../raft/types.ts'
+import type { Entry, HardState, Message, Place, Ready } from '../raft/types.ts'
 import type { Disk } from '../storage/disk.ts'
 import { packEntries } from '../storage/entry-codec.ts'
 import type { Batch, Identity } from '../storage/messages.ts'
 import { ByteWriter } from '../store/bytes.ts'
-import type { Rows } from './images.ts'
+import { NO_ROWS, type Rows } from './images.ts'
 
 /** What waits for the disk: one or more Readys in one. */
 interface Waiting {
@@ -14,13 +14,22 @@ interface Waiting {
   firstIndex: number
   hard: HardState | undefined
   identity: Identity | undefined
+  install: Install | undefined
   /** They leave when it is durable. */
   after: Message[]
+}
+
+/** A snapshot that takes the place of store and log. */
+export interface Install extends Rows {
+  readonly place: Place
+  /** It is durable: the member goes on from there. */
+  readonly done: () => void
 }
 
 interface InFlight {
   readonly seq: number
   readonly after: readonly Message[]
+  readonly install: Install | undefined
   readonly batch: Batch
   readonly sinceMs: number
 }
@@ -73,14 +82,20 @@ export class DiskQueue {
   }
 
   /** What a new member has before it is written: it goes with the first batch. */
-  begin(identity: Identity, entries: readonly Entry[], hard: HardState): void {
+  begin(identity: Identity | undefined, entries: readonly Entry[], hard: HardState): void {
     const waiting = this.#waiting
     waiting.identity = identity
     waiting.hard = hard
     merge(waiting, entries)
   }
 
-  add({ seq, isDurable, entries, hard, after }: Ready): void {
+  /** A snapshot is on its way: the store is not yet what the log says. */
+  get isInstalling(): boolean {
+    return [this.#waiting, this.#inFlight, this.#refused].some((one) => one?.install !== undefined)
+  }
+
+  /** @param install the snapshot that the Ready wants installed */
+  add({ seq, isDurable, entries, hard, after }: Ready, install?: Install): void {
     if (!isDurable && !this.#hasWaiting && !this.isBusy && this.#refused === undefined) {
       this.#options.released(seq, after)
       return
@@ -89,6 +104,11 @@ export class DiskQueue {
     waiting.seq = seq
     if (hard !== undefined) waiting.hard = hard
     waiting.after.push(...after)
+    if (install !== undefined) {
+      // Whatever was to be written before is replaced with the rest of the log.
+      waiting.install = install
+      waiting.entries = []
+    }
     merge(waiting, entries)
   }
 
@@ -96,7 +116,9 @@ export class DiskQueue {
   flush(wantsRows: boolean): void {
     if (this.isBusy || this.#refused !== undefined) return
     if (!this.#hasWaiting && !wantsRows) return
-    const { seq, after, entries, firstIndex, hard, identity } = this.#waiting
+    const { seq, after, entries, firstIndex, hard, identity, install } = this.#waiting
+    // Neither rows nor a piece of the log: the store is about to be another one.
+    const isReplaced = install !== undefined || this.isInstalling
     this.#waiting = createWaiting()
     this.#seq += 1
     const batch: Batch = {
@@ -106,9 +128,12 @@ export class DiskQueue {
       hard: this.#news(hard),
       commit: this.#options.commit(),
       identity,
-      ...this.#options.rows(entries.length),
+      install: install?.place,
+      compactTo: 0,
+      ...(isReplaced ? NO_ROWS : this.#options.rows(entries.length)),
+      ...(install !== undefined && { packs: install.packs, image: install.image }),
     }
-    this.#inFlight = { seq, after, batch, sinceMs: this.#options.nowMs() }
+    this.#inFlight = { seq, after, install, batch, sinceMs: this.#options.nowMs() }
     this.#options.disk.write(batch)
   }
 
@@ -123,7 +148,8 @@ export class DiskQueue {
 
   /** The batch under way is durable. */
   persisted(seq: number): void {
-    const { seq: readySeq, after } = this.#finish(seq, 'acknowledged')
+    const { seq: readySeq, after, install } = this.#finish(seq, 'acknowledged')
+    install?.done()
     if (readySeq > 0) this.#options.released(readySeq, after)
   }
 
@@ -167,10 +193,17 @@ export class DiskQueue {
       hard: undefined,
       commit: this.#options.commit(),
       identity: undefined,
+      install: undefined,
       ...rows,
       compactTo: 0,
     }
-    this.#inFlight = { seq: 0, after: [], batch, sinceMs: this.#options.nowMs() }
+    this.#inFlight = {
+      seq: 0,
+      after: [],
+      install: undefined,
+      batch,
+      sinceMs: this.#options.nowMs(),
+    }
     this.#options.disk.write(batch)
   }
 }
@@ -182,6 +215,7 @@ function createWaiting(): Waiting {
     firstIndex: 0,
     hard: undefined,
     identity: undefined,
+    install: undefined,
     after: [],
   }
 }

@@ -49,6 +49,16 @@ export class Images {
     return this.#index
   }
 
+  /** A snapshot has taken the place of everything. */
+  restart(index: number): void {
+    this.#index = index
+    this.#event = this.#store.index
+    this.#firstIndex = index + 1
+    this.#compactTarget = 0
+    this.#packedBytes = 0
+    this.#isWanted = false
+  }
+
   /** Makes the next batch bring an image, however little has changed. */
   want(): void {
     this.#isWanted = true

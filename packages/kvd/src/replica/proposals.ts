@@ -91,7 +91,10 @@ export class Proposals {
       if (pending === undefined) continue
       this.#pending.delete(id)
       this.#count += 1
-      const proposal = { ...pending.proposal, id: `${this.#options.prefix}${this.#count.toString(36)}` }
+      const proposal = {
+        ...pending.proposal,
+        id: `${this.#options.prefix}${this.#count.toString(36)}`,
+      }
       this.#queue.push({ ...pending, proposal })
     }
   }

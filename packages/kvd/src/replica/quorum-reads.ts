@@ -95,7 +95,6 @@ export class QuorumReads {
     this.#groups.clear()
     this.#confirmed = []
     this.#open = undefined
-    for (const { readers } of groups)
-      for (const reader of readers) reader(refusal(300, cause, 0))
+    for (const { readers } of groups) for (const reader of readers) reader(refusal(300, cause, 0))
   }
 }

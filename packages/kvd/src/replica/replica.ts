@@ -1,28 +1,34 @@
 import { endsWithin, type Logger } from '@flotilla/daemon'
 import { Machine } from '../machine.ts'
+import { aloneLog } from '../membership/alone.ts'
 import { encodeChange, removedBy, type MemberChange } from '../membership/change.ts'
 import { Core } from '../raft/core.ts'
 import { sizeOf } from '../raft/log.ts'
+import type { CoreStart } from '../raft/state.ts'
 import { isMajority } from '../raft/progress.ts'
 import {
   NONE,
   type Entry,
   type MemberId,
   type Message,
+  type MessageOf,
   type Ready,
   type Role,
 } from '../raft/types.ts'
-import type { Disk, DiskError } from '../storage/disk.ts'
+import type { Disk, DiskError, DiskSnapshot } from '../storage/disk.ts'
 import { entryChain } from '../storage/entry-codec.ts'
 import type { Identity } from '../storage/messages.ts'
 import { CommandWriter, type Command } from '../store/command.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
 import type { StoreEvent } from '../store/event.ts'
 import type { Store } from '../store/store.ts'
-import { DiskQueue } from './disk-queue.ts'
+import { Roster } from '../membership/roster.ts'
+import type { Snapshot } from '../transport/snapshot-receiver.ts'
+import { DiskQueue, type Install } from './disk-queue.ts'
 import { Images, type Rows } from './images.ts'
 import { Proposals, type Told, type Waiter } from './proposals.ts'
 import { QuorumReads, type Reader } from './quorum-reads.ts'
+import { SnapshotOffers } from './snapshot-offers.ts'
 
 /** Limits of etcd 2.3 (etcdserver/raft.go), the last two of raft.md 3.1. */
 const MESSAGE_BYTES_MAX = 1024 * 1024
@@ -44,6 +50,8 @@ export interface Network {
   send(message: Message): void
   /** Everything sent in this turn may leave. */
   flush(): void
+  /** Resolves when the member has all of it, whether or not it takes it. */
+  sendSnapshot(offer: MessageOf<'snapOffer'>, snapshot: DiskSnapshot): Promise<void>
   /** Since when there is a way to a member, on the clock of `nowMs`; undefined: there is none. */
   connectedSince(id: MemberId): number | undefined
 }
@@ -52,6 +60,7 @@ export interface Network {
 export const NO_NETWORK: Network = {
   send: () => undefined,
   flush: () => undefined,
+  sendSnapshot: async () => await Promise.reject(new Error('there are no other members')),
   connectedSince: () => undefined,
 }
 
@@ -71,6 +80,8 @@ export interface ReplicaOptions {
   readonly network: Network
   /** Undefined: the disk knows this member. */
   readonly birth: Birth | undefined
+  /** Goes on without the others (--force-new-cluster), and says with these URLs that it is there. */
+  readonly forcesAlone: { readonly peerURLs: readonly string[] } | undefined
   readonly logger: Logger
   /** The database, for messages. */
   readonly file: string
@@ -123,15 +134,24 @@ export class Replica {
   readonly #images: Images
   readonly #proposals: Proposals
   readonly #reads: QuorumReads
+  readonly #offers: SnapshotOffers
   readonly #writer = new CommandWriter()
   #isAlone = false
   #isScheduled = false
   #isClosed = false
   #isDead = false
   #isFull = false
+  /** The store holds all entries up to here. */
+  #applied: number
   #heldBytes = 0
+  /** Has arrived; the core decides whether it is installed. */
+  #staged: Snapshot | undefined
+  #imageWaiters: (() => void)[] = []
   #commits = 0
   #commitMsSum = 0
+  #led: MemberId = NONE
+  /** Leader: since when each learner has had all but the newest entries. */
+  readonly #levelSinceMs = new Map<MemberId, number>()
   #leadSinceMs = 0
   #leadLostMs = 0
   #onIdle: (() => void) | undefined
@@ -151,9 +171,7 @@ export class Replica {
     if (stats !== undefined)
       store.load({ index: loaded.storeIndex, count: loaded.count, stats }, rows, events)
     this.machine = new Machine(store)
-    const bootLast = birth?.entries.at(-1)
-    const term = bootLast?.term ?? loaded.hard.term
-    const hard = { term, vote: loaded.hard.vote, commit: bootLast?.index ?? loaded.commit }
+    const { known, added, hard } = this.#begin(entries)
     this.#core = new Core({
       id: memberId,
       electionTicks,
@@ -169,23 +187,57 @@ export class Replica {
       start: {
         hard,
         conf: this.machine.conf,
-        log: { ...loaded.base, entries: birth === undefined ? entries : birth.entries },
+        log: { ...loaded.base, entries: [...known, ...added] },
         applied: loaded.applied,
       },
     })
+    this.#applied = loaded.applied
     this.#images = new Images(store, options.snapshotCount, loaded.applied, loaded.firstIndex || 1)
     this.#queue = this.#openQueue()
-    if (birth !== undefined) this.#queue.begin(birth.identity, birth.entries, hard)
+    if (added.length > 0 || birth !== undefined) this.#queue.begin(birth?.identity, added, hard)
     disk.forget()
     const idPrefix = `${memberId}.${loaded.incarnation.toString(36)}.`
     this.#proposals = this.#openProposals(idPrefix)
     this.#reads = this.#openReads()
+    this.#offers = this.#openOffers()
     disk.listen({
       persisted: (seq, commitMs) => this.#persisted(seq, commitMs),
       full: (seq, message) => this.#full(seq, message),
       failed: (error) => this.#die(error),
     })
     this.#followConf()
+  }
+
+  /** The log that it starts with: what the disk has, and what the disk is to be given first. */
+  #begin(entries: readonly Entry[]): {
+    readonly known: readonly Entry[]
+    readonly added: readonly Entry[]
+    readonly hard: CoreStart['hard']
+  } {
+    const { disk, birth, forcesAlone, memberId, logger } = this.#options
+    const { hard, commit, base, applied } = disk.recovered.loaded
+    if (birth !== undefined) {
+      const last = birth.entries.at(-1)
+      const { term = hard.term, index = 0 } = last ?? {}
+      return { known: [], added: birth.entries, hard: { ...hard, term, commit: index } }
+    }
+    if (forcesAlone === undefined) return { known: entries, added: [], hard: { ...hard, commit } }
+    const { kept, added } = aloneLog({
+      id: memberId,
+      peerURLs: forcesAlone.peerURLs,
+      term: hard.term,
+      commit,
+      conf: this.machine.conf,
+      base,
+      applied,
+      entries,
+    })
+    const dropped = entries.length - kept.length
+    logger.warn(
+      `etcdserver: forcing a new cluster of ${memberId} alone: discarding ${dropped} uncommitted entries`,
+    )
+    const last = added.at(-1)?.index ?? commit
+    return { known: kept, added, hard: { ...hard, commit: last } }
   }
 
   #openQueue(): DiskQueue {
@@ -200,9 +252,7 @@ export class Replica {
       },
       released: (seq, after) => {
         this.#core.persisted(seq)
-        for (const message of after)
-          if (message.to === this.#options.memberId) this.#core.step(message)
-          else this.#options.network.send(message)
+        for (const message of after) this.#send(message)
       },
     })
   }
@@ -232,6 +282,22 @@ export class Replica {
     })
   }
 
+  #openOffers(): SnapshotOffers {
+    const { disk, nowMs, network, logger, memberId } = this.#options
+    return new SnapshotOffers({
+      disk,
+      nowMs,
+      freshImage: async () => await this.#freshImage(),
+      send: async (offer, snapshot) => await network.sendSnapshot(offer, snapshot),
+      sent: (to, index) => logger.info(`raft: ${memberId} sent snapshot[index: ${index}] to ${to}`),
+      failed: (to, problem) => {
+        logger.warn(`raft: ${memberId} failed to send a snapshot to ${to}: ${problem}`)
+        this.#core.snapshotFailed(to)
+        this.#schedule()
+      },
+    })
+  }
+
   /** Begins to take part. A member that is alone stands for election at once. */
   start(): void {
     const { tickMs, electionTicks } = this.#options
@@ -254,7 +320,7 @@ export class Replica {
 
   /** Index of the last log entry that the store holds: X-Raft-Index. */
   get appliedIndex(): number {
-    return this.#core.view.log.applied
+    return this.#applied
   }
 
   /** Index of the last entry in the log. */
@@ -374,6 +440,25 @@ export class Replica {
     this.#schedule()
   }
 
+  /** A snapshot of the leader has arrived; whoever has come further meanwhile does not take it. */
+  install(snapshot: Snapshot): void {
+    const { from, to, term, place } = snapshot.title
+    if (this.#isDead || this.machine.roster.isRemoved(from)) return
+    const conf = new Roster(snapshot.store).conf()
+    this.#staged = snapshot
+    this.#core.step({ type: 'snapOffer', from, to, term, meta: { ...place, conf } })
+    this.#pump()
+    this.#staged = undefined
+  }
+
+  /** A message has not left: what it asked for may be asked for again. */
+  unsent(message: Message): void {
+    if (message.type === 'app') this.#core.unreachable(message.to)
+    else if (message.type === 'prop') this.#core.unsent(message.proposal.id)
+    else return
+    this.#schedule()
+  }
+
   unreachable(id: MemberId): void {
     this.#core.unreachable(id)
     this.#schedule()
@@ -400,15 +485,15 @@ export class Replica {
     if (this.#isDead) return
     this.#reads.ask()
     while (this.#core.hasReady()) this.#carryOut(this.#core.ready())
-    this.#queue.flush(this.#images.isDue(this.appliedIndex))
+    this.#queue.flush(!this.#queue.isInstalling && this.#images.isDue(this.#applied))
     this.#options.network.flush()
     this.#settleIdle()
   }
 
   #carryOut(ready: Ready): void {
     const { network } = this.#options
-    for (const message of ready.now) network.send(message)
-    this.#queue.add(ready)
+    for (const message of ready.now) this.#send(message)
+    this.#queue.add(ready, ready.install === undefined ? undefined : this.#installOf(this.#staged))
     // The next batch is on its way to the disk, and to the others, while this one is applied.
     this.#queue.flush(false)
     network.flush()
@@ -417,6 +502,41 @@ export class Replica {
     this.#apply(ready.committed)
     this.#reads.confirmed(ready.reads)
     this.#reads.serve()
+  }
+
+  #send(message: Message): void {
+    if (message.to === this.#options.memberId) this.#core.step(message)
+    else if (message.type === 'snapOffer') this.#offers.offer(message, this.#applied)
+    else this.#options.network.send(message)
+  }
+
+  #installOf(staged: Snapshot | undefined): Install {
+    if (staged === undefined) throw new Error('a snapshot is to be installed that never came')
+    const { title, store, packs, events } = staged
+    const { place, storeIndex, count, stats } = title
+    const image = { applied: place.index, storeIndex, count, stats, events, eventFloor: 0 }
+    const done = (): void => {
+      const { logger, memberId } = this.#options
+      logger.info(
+        `raft: ${memberId} restored snapshot [index: ${place.index}, term: ${place.term}]`,
+      )
+      this.machine.store.adopt(store)
+      this.#applied = place.index
+      this.#heldBytes = 0
+      this.#images.restart(place.index)
+      this.#followConf()
+    }
+    return { place, packs, image, done }
+  }
+
+  /** Resolves when the disk has been given an image of the store as it is now. */
+  async #freshImage(): Promise<void> {
+    if (this.#images.index === this.#applied) return
+    await new Promise<void>((resolve) => {
+      this.#imageWaiters.push(resolve)
+      this.#images.want()
+      this.#schedule()
+    })
   }
 
   #apply(entries: readonly Entry[]): void {
@@ -429,6 +549,7 @@ export class Replica {
         isOther = true
       }
       this.#core.applied(entry.index)
+      this.#applied = entry.index
       this.#heldBytes += sizeOf(entry)
       if (entry.id === '') continue
       this.#proposals.applied(entry.id, result.type === 'conf' ? result.problem : result.outcome)
@@ -449,10 +570,11 @@ export class Replica {
   #cutLog(): void {
     const { log, conf } = this.#core.view
     const kept = this.#isAlone && conf.learners.length === 0 ? 0 : KEPT_ENTRIES
-    let upTo = log.applied - kept
+    const held = Math.min(log.applied, this.#offers.heldIndex)
+    let upTo = Math.min(held, log.applied - kept)
     let bytes = this.#heldBytes
     if (upTo - log.first < CUT_ENTRIES && bytes < KEPT_BYTES) return
-    for (let index = log.first; index <= log.applied; index += 1) {
+    for (let index = log.first; index <= held; index += 1) {
       if (index > upTo && bytes <= KEPT_BYTES / 2) break
       const entry = log.at(index)
       if (entry !== undefined) bytes -= sizeOf(entry)
@@ -463,14 +585,17 @@ export class Replica {
   }
 
   #follow(lead: MemberId): void {
+    if (lead === this.#led) return
     const { logger, memberId, nowMs } = this.#options
-    const { term } = this
-    if (lead === NONE) {
-      this.#leadLostMs = nowMs()
-      logger.info(`raft: raft.node: ${memberId} lost leader at term ${term}`)
-    } else {
+    const node = `raft: raft.node: ${memberId}`
+    const at = `at term ${this.term}`
+    if (lead === NONE) logger.info(`${node} lost leader ${this.#led} ${at}`)
+    else if (this.#led === NONE) logger.info(`${node} elected leader ${lead} ${at}`)
+    else logger.info(`${node} changed leader from ${this.#led} to ${lead} ${at}`)
+    this.#led = lead
+    if (lead === NONE) this.#leadLostMs = nowMs()
+    else {
       this.#leadSinceMs = nowMs()
-      logger.info(`raft: raft.node: ${memberId} elected leader ${lead} at term ${term}`)
       this.#proposals.retry()
     }
     for (const listener of this.#leadListeners) listener(lead)
@@ -497,8 +622,12 @@ export class Replica {
   }
 
   #takeRows(): Rows {
-    const { appliedIndex } = this
-    return this.#images.take(appliedIndex, this.#images.isDue(appliedIndex))
+    const rows = this.#images.take(this.#applied, this.#images.isDue(this.#applied))
+    if (rows.image === undefined) return rows
+    // Whoever waits for it goes on when it is on its way to the disk.
+    for (const resolve of this.#imageWaiters) resolve()
+    this.#imageWaiters = []
+    return rows
   }
 
   #persisted(seq: number, commitMs: number): void {
@@ -532,7 +661,41 @@ export class Replica {
     if (this.isLeader && heir !== undefined) this.#core.transfer(heir)
   }
 
+  /** Leader: a learner that has caught up, and stayed so for a while, begins to count (raft.md 7.3). */
+  #promote(): void {
+    const { conf, progress, log } = this.#core.view
+    const { nowMs, tickMs, electionTicks, network } = this.#options
+    for (const id of this.#levelSinceMs.keys())
+      if (!this.isLeader || !conf.learners.includes(id)) this.#levelSinceMs.delete(id)
+    if (!this.isLeader) return
+    for (const id of conf.learners) {
+      const match = progress.get(id)?.match ?? 0
+      const isThere = network.connectedSince(id) !== undefined
+      const isLevel = isThere && match > 0 && this.#bytesBehind(match) <= MESSAGE_BYTES_MAX
+      const sinceMs = this.#levelSinceMs.get(id)
+      if (!isLevel) this.#levelSinceMs.delete(id)
+      else if (sinceMs === undefined) this.#levelSinceMs.set(id, nowMs())
+      else if (nowMs() - sinceMs >= tickMs * electionTicks && log.commit >= match) {
+        this.#levelSinceMs.delete(id)
+        this.#add('conf', encodeChange({ type: 'promote', id }), () => undefined)
+      }
+    }
+  }
+
+  /** Of the log behind an index; Infinity when it does not reach there. */
+  #bytesBehind(index: number): number {
+    const { log } = this.#core.view
+    if (index + 1 < log.first) return Infinity
+    let bytes = 0
+    for (let at = index + 1; at <= log.last && bytes <= MESSAGE_BYTES_MAX; at += 1) {
+      const entry = log.at(at)
+      bytes += entry === undefined ? 0 : sizeOf(entry)
+    }
+    return bytes
+  }
+
   #keepHouse(): void {
+    if (!this.#isClosed) this.#promote()
     this.#proposals.expire()
     this.#reads.expire()
     if (this.#isFull && !this.#isDead) this.#queue.retry()
@@ -586,8 +749,8 @@ export class Replica {
     const isDead = this.#isDead
     this.#isDead = true
     if (!isIdle) this.#refuseAll()
-    else if (!this.#isFull && !isDead && this.appliedIndex > this.#images.index)
-      this.#queue.writeLast(this.#images.take(this.appliedIndex, true))
+    else if (!this.#isFull && !isDead && this.#applied > this.#images.index)
+      this.#queue.writeLast(this.#images.take(this.#applied, true))
     await this.#options.disk.close()
   }
 }

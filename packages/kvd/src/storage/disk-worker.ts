@@ -4,6 +4,7 @@ import type Sqlite from 'better-sqlite3'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { HighWaterFile } from './high-water.ts'
 import { DamageError } from './damage-error.ts'
+import type { OpenSnapshot } from './image-tables.ts'
 import { LogDatabase } from './log-database.ts'
 import { rebuildDatabase, syncFile } from './rebuild.ts'
 import type {
@@ -30,6 +31,7 @@ class DiskThread {
   readonly #database: LogDatabase
   readonly #mark: HighWaterFile
   #hard: HardState = { term: 0, vote: '0' }
+  readonly #snapshots = new Map<number, OpenSnapshot>()
   #commitsSince = 0
   #bytesSince = 0
   #isMarkDirty = false
@@ -47,12 +49,48 @@ class DiskThread {
   }
 
   start(source: DiskOptions['source']): void {
-    const { hard } = this.#database.load(source, this.#mark.read(), (message) => this.#post(message))
+    const { hard } = this.#database.load(source, this.#mark.read(), (message) =>
+      this.#post(message),
+    )
     this.#hard = hard
     this.#port.on('message', (message: ToDisk) => {
-      if (message.type === 'close') this.#close()
-      else this.#write(message.batch)
+      switch (message.type) {
+        case 'batch':
+          this.#write(message.batch)
+          break
+        case 'snapshotOpen':
+          this.#openSnapshot(message.id)
+          break
+        case 'snapshotNext':
+          this.#nextOf(message.id)
+          break
+        case 'snapshotClose':
+          this.#closeSnapshot(message.id)
+          break
+        case 'close':
+          this.#close()
+      }
     })
+  }
+
+  #openSnapshot(id: number): void {
+    const opened = this.#database.openSnapshot()
+    if (opened !== undefined) this.#snapshots.set(id, opened.source)
+    const events = opened?.source.events ?? []
+    this.#post({ type: 'snapshot', id, head: opened?.head, events })
+  }
+
+  #nextOf(id: number): void {
+    const pack = this.#snapshots.get(id)?.next()
+    const message: FromDisk = { type: 'snapshotRows', id, pack }
+    // In memory of its own: it goes over without a copy.
+    if (pack?.buffer instanceof ArrayBuffer) this.#port.postMessage(message, [pack.buffer])
+    else this.#post(message)
+  }
+
+  #closeSnapshot(id: number): void {
+    this.#snapshots.get(id)?.close()
+    this.#snapshots.delete(id)
   }
 
   #write(batch: Batch): void {

@@ -8,7 +8,17 @@ import { frames } from '../store/command.ts'
 import { unpackEntry } from './entry-codec.ts'
 import { unpackEvents } from './records.ts'
 import { nodeRowOf, unpackRows } from './rows.ts'
-import type { Batch, DiskFailureFields, DiskOptions, FromDisk, Loaded, ToDisk } from './messages.ts'
+import { DiskSnapshots } from './disk-snapshots.ts'
+import type {
+  Batch,
+  DiskFailureFields,
+  DiskOptions,
+  EventRow,
+  FromDisk,
+  Loaded,
+  SnapshotHead,
+  ToDisk,
+} from './messages.ts'
 
 /** A thread that hangs in a system call is not waited for any longer. */
 const CLOSE_MS = 10_000
@@ -47,8 +57,20 @@ export interface Disk {
   forget(): void
   listen(listener: DiskListener): void
   write(batch: Batch): void
+  /** Opens the last image that was written; undefined when there is none. */
+  openSnapshot(): Promise<DiskSnapshot | undefined>
   /** Ends the thread after what was written; resolves when the files are closed. */
   close(): Promise<void>
+}
+
+/** An image that is read while batches come and go. */
+export interface DiskSnapshot {
+  readonly head: SnapshotHead
+  /** As `packEvents` packs them. */
+  readonly events: readonly EventRow[]
+  /** The next rows, as `packChanges` packs them; undefined when these were all. */
+  next(): Promise<Uint8Array | undefined>
+  close(): void
 }
 
 /**
@@ -62,17 +84,20 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
   let listener: DiskListener | undefined
   let isClosing = false
   const failed = (failure: DiskFailureFields): void => listener?.failed(new DiskError(failure))
+  const post = (message: ToDisk): void => worker.postMessage(message)
+  const snapshots = new DiskSnapshots(post)
   worker.on('message', (message: FromDisk) => {
     if (message.type === 'persisted') listener?.persisted(message.seq, message.commitMs)
     else if (message.type === 'full') listener?.full(message.seq, message.message)
     else if (message.type === 'failed') failed(message.failure)
+    else snapshots.take(message)
   })
   worker.on('error', (error) => failed({ code: 'IO', message: `disk thread: ${String(error)}` }))
   worker.on('exit', () => {
     if (!isClosing) failed({ code: 'IO', message: 'the disk thread ended' })
   })
-  const post = (message: ToDisk): void => worker.postMessage(message)
   return {
+    openSnapshot: async () => await snapshots.open(),
     get recovered() {
       return recovered
     },

@@ -2,13 +2,15 @@ import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
 import type { StoreStats } from '../store/stats.ts'
 import { DamageError } from './damage-error.ts'
-import type { FromDisk, Image } from './messages.ts'
+import type { EventRow, FromDisk, Image } from './messages.ts'
 import { minus, NOTHING, PackTable, plus, type Amount } from './pack-table.ts'
 import { nodeChecksum, textChecksum } from './records.ts'
 import { mergeRuns, RowWriter, type DiskNode, type DiskRow } from './rows.ts'
 
 /** Rows travel to the main thread in packs of this size. */
 const PACK_BYTES = 256 * 1024
+/** Rows of table `node` that are read together for a snapshot. */
+const PAGE_ROWS = 500
 /** Packs of so many bytes are merged at the latest, and no more than that at a time. */
 const MERGE_BYTES = 8 * 1024 * 1024
 /** What a batch merges at the least, so that a merge comes to an end. */
@@ -65,6 +67,34 @@ interface Merge {
   readonly rows: Iterator<DiskRow>
 }
 
+const EMPTY: Progress = {
+  state: undefined,
+  lastPack: 0,
+  image: NOTHING,
+  fresh: NOTHING,
+  isClean: true,
+  dropped: 0,
+}
+
+/** An image that is being read. */
+export interface OpenSnapshot {
+  readonly image: ImageState & { readonly stats: StoreStats }
+  readonly events: readonly EventRow[]
+  /** The next rows, in the order of their paths; undefined when these were all. @throws DamageError */
+  next(): Uint8Array | undefined
+  close(): void
+}
+
+function nextPack(rows: Iterator<DiskRow>): Uint8Array | undefined {
+  const writer = new RowWriter()
+  while (writer.length < PACK_BYTES) {
+    const { done, value: row } = rows.next()
+    if (done === true) break
+    if (row.node !== undefined) writer.row(row)
+  }
+  return writer.length === 0 ? undefined : writer.take()
+}
+
 /** Nothing was written yet, or only the log is wanted. */
 export const NO_IMAGE: ImageState = { applied: 0, storeIndex: 0, count: 0, stats: undefined }
 
@@ -86,16 +116,11 @@ export class ImageTables {
   readonly #packs: PackTable
   readonly #putNode: Statement
   readonly #dropNode: Statement
-  #durable: Progress = {
-    state: undefined,
-    lastPack: 0,
-    image: NOTHING,
-    fresh: NOTHING,
-    isClean: false,
-    dropped: 0,
-  }
+  #durable: Progress = { ...EMPTY, isClean: false }
   #next: Progress = this.#durable
   #merge: Merge | undefined
+  /** Snapshots that are being read: what they are made of must stay as it is. */
+  #readers = 0
 
   /** @param mergeRows rows that wait in packs before they are merged into table `node` */
   constructor(db: Database, file: string, mergeRows: number) {
@@ -147,26 +172,75 @@ export class ImageTables {
 
   *#nodes(): Generator<DiskRow> {
     const rows = this.#db.prepare<[], NodeColumns>('SELECT * FROM node ORDER BY path').iterate()
-    for (const row of rows) {
-      const { path, value, created, modified, expire_ms: expireMs } = row
-      const node: DiskNode = { path, value, created, modified, expireMs }
-      if (!Buffer.isBuffer(path) || nodeChecksum(node) !== row.crc)
-        throw new DamageError(
-          `${this.#file}: table node, key ${JSON.stringify(String(path).slice(1))}, fails its checksum`,
-        )
-      yield { order: path.toString('latin1'), path, node }
+    for (const row of rows) yield this.#rowOf(row)
+  }
+
+  /** The same, a page at a time: others may use the database in between. */
+  *#pagedNodes(): Generator<DiskRow> {
+    const page = this.#db.prepare<[Buffer], NodeColumns>(
+      `SELECT * FROM node WHERE path > ? ORDER BY path LIMIT ${PAGE_ROWS}`,
+    )
+    for (let last: Buffer = Buffer.alloc(0); ;) {
+      const rows = page.all(last)
+      for (const row of rows) yield this.#rowOf(row)
+      const { path } = rows.at(-1) ?? {}
+      if (path === undefined || rows.length < PAGE_ROWS) return
+      last = path
     }
   }
 
-  #loadEvents(post: (message: FromDisk) => void): void {
-    const rows = this.#db
-      .prepare<[], { last: number; body: string; crc: number }>('SELECT * FROM event ORDER BY last')
-      .iterate()
-    for (const row of rows) {
-      if (typeof row.body !== 'string' || textChecksum(row.last, row.body) !== row.crc)
-        throw new DamageError(`${this.#file}: table event, row ${row.last}, fails its checksum`)
-      post({ type: 'events', body: row.body })
+  #rowOf(row: NodeColumns): DiskRow {
+    const { path, value, created, modified, expire_ms: expireMs } = row
+    const node: DiskNode = { path, value, created, modified, expireMs }
+    if (!Buffer.isBuffer(path) || nodeChecksum(node) !== row.crc)
+      throw new DamageError(
+        `${this.#file}: table node, key ${JSON.stringify(String(path).slice(1))}, fails its checksum`,
+      )
+    return { order: path.toString('latin1'), path, node }
+  }
+
+  /**
+   * The last image, to be read a pack at a time while batches come and go; `close` it. Meanwhile
+   * nothing is moved from packs into table `node`, so that what it is made of stays.
+   */
+  openSnapshot(): OpenSnapshot | undefined {
+    const { state } = this.#durable
+    if (state === undefined) return undefined
+    this.#readers += 1
+    const { runs } = this.#packs.open(state.merged, state.packs)
+    const rows = mergeRuns([...runs, this.#pagedNodes()])
+    const events: EventRow[] = this.#eventRows()
+    const { applied, store_index: storeIndex, nodes: count } = state
+    const stats: StoreStats = JSON.parse(state.stats)
+    return {
+      image: { applied, storeIndex, count, stats },
+      events,
+      next: () => nextPack(rows),
+      close: () => {
+        this.#readers -= 1
+      },
     }
+  }
+
+  /** A snapshot of another member takes the place of everything; `write` brings it. */
+  clear(): void {
+    for (const table of ['node', 'pack', 'event', 'state']) this.#db.exec(`DELETE FROM ${table}`)
+    this.#merge = undefined
+    this.#next = EMPTY
+  }
+
+  #loadEvents(post: (message: FromDisk) => void): void {
+    for (const { body } of this.#eventRows()) post({ type: 'events', body })
+  }
+
+  #eventRows(): EventRow[] {
+    const rows = this.#db
+      .prepare<[], EventRow & { crc: number }>('SELECT * FROM event ORDER BY last')
+      .all()
+    for (const { last, body, crc } of rows)
+      if (typeof body !== 'string' || textChecksum(last, body) !== crc)
+        throw new DamageError(`${this.#file}: table event, row ${last}, fails its checksum`)
+    return rows.map(({ last, body }) => ({ last, body }))
   }
 
   /**
@@ -179,6 +253,7 @@ export class ImageTables {
     if (packs.length > 0 || image !== undefined) this.#clean()
     for (const pack of packs) brought = plus(brought, this.#writePack(pack))
     if (image !== undefined) this.#writeImage(image)
+    if (this.#readers > 0) return brought.bytes
     this.#dropMerged(STEP_FACTOR * packs.length + 1)
     const merged = this.#mergeSome({
       rows: STEP_ROWS + STEP_FACTOR * (entries + brought.rows),

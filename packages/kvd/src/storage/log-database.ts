@@ -1,9 +1,17 @@
 import type { Database, Statement } from 'better-sqlite3'
 import type { Place } from '../raft/types.ts'
 import { DamageError } from './damage-error.ts'
-import { ImageTables, NO_IMAGE } from './image-tables.ts'
+import { ImageTables, NO_IMAGE, type OpenSnapshot } from './image-tables.ts'
 import { LogTable, ORIGIN } from './log-table.ts'
-import type { Batch, DiskOptions, FromDisk, HardState, Identity, Loaded } from './messages.ts'
+import type {
+  Batch,
+  DiskOptions,
+  FromDisk,
+  HardState,
+  Identity,
+  Loaded,
+  SnapshotHead,
+} from './messages.ts'
 import { textChecksum } from './records.ts'
 import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
 import type { HighWater } from './high-water.ts'
@@ -146,7 +154,12 @@ export class LogDatabase {
   write(batch: Batch): number {
     this.#begin.run()
     try {
-      const last = this.#log.write(batch.entries, batch.firstIndex, this.#last)
+      if (batch.install !== undefined) {
+        this.#images.clear()
+        this.#log.restart(batch.install)
+      }
+      const before = batch.install ?? this.#last
+      const last = this.#log.write(batch.entries, batch.firstIndex, before)
       if (batch.hard !== undefined) this.#writeHard(batch.hard)
       if (batch.identity !== undefined) this.#writeIdentity(batch.identity, 1)
       const entries = batch.entries.length === 0 ? 0 : last.index - batch.firstIndex + 1
@@ -165,6 +178,19 @@ export class LogDatabase {
 
   #writeHard({ term, vote }: HardState): void {
     this.#hard.run(term, vote, textChecksum(term, vote))
+  }
+
+  /** The last image, to be read while batches come and go. */
+  openSnapshot(): { readonly head: SnapshotHead; readonly source: OpenSnapshot } | undefined {
+    const source = this.#images.openSnapshot()
+    if (source === undefined) return undefined
+    const { applied, storeIndex, count, stats } = source.image
+    const place = this.#log.placeAt(applied)
+    if (place === undefined)
+      throw new DamageError(
+        `${this.#file}: log entry ${applied} is missing, the store stands there`,
+      )
+    return { head: { place, storeIndex, count, stats }, source }
   }
 
   /** Moves the WAL into the database file; `isEmptied` makes it short as well. */

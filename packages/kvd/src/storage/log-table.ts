@@ -165,9 +165,28 @@ export class LogTable {
       .prepare<[number], { body: Buffer }>('SELECT body FROM entry WHERE idx = ?')
       .get(upTo)
     if (row === undefined) return
-    const { index, term, chain } = unpackEntry(row.body)
-    this.#drop.run(index)
+    this.#drop.run(upTo)
+    this.#putBase(unpackEntry(row.body))
+  }
+
+  /** The log begins anew behind a place. */
+  restart(place: Place): void {
+    this.#db.exec('DELETE FROM entry')
+    this.#putBase(place)
+  }
+
+  #putBase({ index, term, chain }: Place): void {
     this.#setBase.run(index, term, chain, baseChecksum({ index, term, chain }))
+  }
+
+  /** Where the log stood at an index: undefined when it does not reach there. */
+  placeAt(index: number): Place | undefined {
+    const base = this.#loadBase()
+    if (base.index === index) return base
+    const row = this.#db
+      .prepare<[number], { body: Buffer }>('SELECT body FROM entry WHERE idx = ?')
+      .get(index)
+    return row === undefined ? undefined : placeOf(unpackEntry(row.body))
   }
 }
 

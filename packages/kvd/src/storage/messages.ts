@@ -59,11 +59,28 @@ export interface Batch {
   /** Rows that changed since the last ones, as `packChanges` packs them; a start finds them once an image came. */
   readonly packs: readonly Uint8Array[]
   readonly image: Image | undefined
+  /** A snapshot of another member, which `packs` and `image` hold, takes the place of store and log. */
+  readonly install: Place | undefined
   /** Log entries up to here are dropped; 0 for none. */
   readonly compactTo: number
 }
 
-export type ToDisk = { readonly type: 'batch'; readonly batch: Batch } | { readonly type: 'close' }
+/** The last image, as another member needs it. */
+export interface SnapshotHead {
+  readonly place: Place
+  readonly storeIndex: number
+  /** Nodes of the store: rows that will come. */
+  readonly count: number
+  readonly stats: StoreStats
+}
+
+export type ToDisk =
+  | { readonly type: 'batch'; readonly batch: Batch }
+  /** Opens the last image for reading; `id` names it from then on. */
+  | { readonly type: 'snapshotOpen'; readonly id: number }
+  | { readonly type: 'snapshotNext'; readonly id: number }
+  | { readonly type: 'snapshotClose'; readonly id: number }
+  | { readonly type: 'close' }
 
 /** The state on disk, as found at the start. */
 export interface Loaded {
@@ -96,6 +113,15 @@ export type FromDisk =
       readonly commitMs: number
     }
   | { readonly type: 'full'; readonly seq: number; readonly message: string }
+  /** Undefined: there is no image. `events` as `packEvents` packs them. */
+  | {
+      readonly type: 'snapshot'
+      readonly id: number
+      readonly head: SnapshotHead | undefined
+      readonly events: readonly EventRow[]
+    }
+  /** Undefined: these were all. */
+  | { readonly type: 'snapshotRows'; readonly id: number; readonly pack: Uint8Array | undefined }
   | { readonly type: 'closed' }
   | { readonly type: 'failed'; readonly failure: DiskFailureFields }
 

@@ -47,6 +47,17 @@ export class EventHistory {
       this.#forgetFirst()
   }
 
+  /** Takes over what another one keeps, and nothing else. */
+  adopt(other: EventHistory): void {
+    this.#events = []
+    this.#start = 0
+    this.#length = 0
+    for (let index = other.first; index <= other.last; index += 1) {
+      const event = other.at(index)
+      if (event !== undefined) this.add(event)
+    }
+  }
+
   #forgetFirst(): void {
     this.#length -= this.#events[this.#start]?.json.length ?? 0
     this.#events[this.#start] = undefined

@@ -53,7 +53,7 @@ export interface NodeRow {
 export class Store {
   readonly history: EventHistory
   readonly watchers = new WatcherHub()
-  readonly #tree = new Tree()
+  #tree = new Tree()
   #index = 0
   #stats = createStats()
   #onAuthChange: () => void = () => undefined
@@ -382,6 +382,12 @@ export class Store {
 
   /** Fills an empty store with what `takeChanges` once gave. Rows must come parents first. */
   load(state: StoreState, rows: Iterable<NodeRow>, events: Iterable<StoreEvent>): void {
+    this.loadRows(rows)
+    this.finishLoad(state, events)
+  }
+
+  /** Some of the rows, in order; `finishLoad` ends it. @throws Error when one has no place in the tree */
+  loadRows(rows: Iterable<NodeRow>): void {
     for (const row of rows) {
       const above = row.key.slice(0, row.key.lastIndexOf('/')) || '/'
       const parent = this.#tree.find(row.space, above, 0)
@@ -391,6 +397,10 @@ export class Store {
       node.modifiedIndex = row.modifiedIndex
       this.#tree.add(node)
     }
+  }
+
+  /** @throws Error when rows are missing */
+  finishLoad(state: StoreState, events: Iterable<StoreEvent>): void {
     if (this.#tree.count !== state.count)
       throw new Error(`${this.#tree.count} rows where ${state.count} were written`)
     this.#tree.takeChanges()
@@ -398,6 +408,28 @@ export class Store {
     this.#index = state.index
     this.#stats = { ...createStats(), ...state.stats }
     this.#onAuthChange()
+  }
+
+  /**
+   * Becomes what another store is, which is given up. Watchers hear of what happened in between,
+   * unless the other one's history does not reach back far enough: then they are told that.
+   */
+  adopt(other: Store): void {
+    const before = this.#index
+    this.#tree = other.#tree
+    this.#index = other.#index
+    this.#stats = other.#stats
+    this.history.adopt(other.history)
+    this.#onAuthChange()
+    const { first } = this.history
+    if (this.#index > before && (first === 0 || first > before + 1)) {
+      this.watchers.lose()
+      return
+    }
+    for (let index = before + 1; index <= this.#index; index += 1) {
+      const event = this.history.at(index)
+      if (event !== undefined) this.watchers.replay(event)
+    }
   }
 }
 

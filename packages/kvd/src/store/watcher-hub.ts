@@ -13,6 +13,8 @@ export interface Watcher {
    */
   readonly mode: 'once' | 'stream' | 'resumable'
   deliver(event: StoreEvent): void
+  /** The store was replaced by one that does not know all that happened in between. */
+  lost(): void
 }
 
 /** Watchers by key. Delivery is synchronous and in the order in which they came. */
@@ -49,6 +51,20 @@ export class WatcherHub {
   /** Tells the watchers of a key that went away, itself or with a directory above it. */
   notifyRemoved(event: StoreEvent, removedKey: string): void {
     if (this.#count > 0) this.#notifyAt(event, removedKey, true)
+  }
+
+  /** An event that another member's store brings along: what it removed is not known one by one. */
+  replay(event: StoreEvent): void {
+    if (event.refresh || event.space !== 'keys') return
+    this.notify(event)
+    if (!event.removedDir) return
+    for (const key of this.#byKey.keys())
+      if (isBelow(key, event.key)) this.#notifyAt(event, key, true)
+  }
+
+  /** There is a gap in what they could be told. */
+  lose(): void {
+    for (const set of [...this.#byKey.values()]) for (const watcher of [...set]) watcher.lost()
   }
 
   /** Tells everybody on the way from the root to the event's key. */

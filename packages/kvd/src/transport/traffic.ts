@@ -140,9 +140,7 @@ function rates(
   way: 'recv' | 'send',
   { packages, bytes }: { readonly packages: number; readonly bytes: number },
 ): object {
-  return packages === 0
-    ? {}
-    : { [`${way}PkgRate`]: packages, [`${way}BandwidthRate`]: bytes }
+  return packages === 0 ? {} : { [`${way}PkgRate`]: packages, [`${way}BandwidthRate`]: bytes }
 }
 
 function bytesOf(entries: readonly { readonly data: Uint8Array }[]): number {

@@ -14,6 +14,8 @@ export interface TransportOptions {
   readonly random: () => number
   /** Something sent to it may be lost. */
   unreachable(id: MemberId): void
+  /** This has certainly not left. */
+  unsent(message: Message): void
   connected(id: MemberId): void
   disconnected(id: MemberId): void
   refused(id: MemberId, status: number, text: string): void
@@ -98,7 +100,7 @@ export class Transport {
 
   #drop(message: Message): void {
     this.#dropped += 1
-    if (message.type === 'app') this.#options.unreachable(message.to)
+    this.#options.unsent(message)
   }
 
   /** Sends what was gathered. */

@@ -173,8 +173,8 @@ export const mutants: readonly Mutant[] = [
     'a forwarded proposal is sent again after a while',
     [
       'raft/proposals.js',
-      'state.forwarded.add(proposal.id);',
-      'state.forwarded.add(proposal.id); (state.again ??= []).push(proposal);',
+      'state.forwarded.set(proposal.id, state.term);',
+      'state.forwarded.set(proposal.id, state.term); (state.again ??= []).push(proposal);',
     ],
     [
       'raft/core.js',

@@ -1,0 +1,73 @@
+import type { MemberId, MessageOf } from '../raft/types.ts'
+import type { Disk, DiskSnapshot } from '../storage/disk.ts'
+
+/** So many at a time: each makes the disk thread read the whole store. */
+const SENDING_MAX = 2
+/** A member that has just got a snapshot needs the entries behind it (etcd 2.3 releaseDelayAfterSnapshot). */
+const HELD_MS = 30_000
+
+export interface SnapshotOffersOptions {
+  readonly disk: Pick<Disk, 'openSnapshot'>
+  readonly nowMs: () => number
+  /** Resolves when the disk has been given an image of the store as it is now. */
+  readonly freshImage: () => Promise<void>
+  readonly send: (offer: MessageOf<'snapOffer'>, snapshot: DiskSnapshot) => Promise<void>
+  readonly sent: (to: MemberId, index: number) => void
+  readonly failed: (to: MemberId, problem: string) => void
+}
+
+interface Hold {
+  /** Entries behind this one are kept in memory. */
+  readonly index: number
+  /** Until then; Infinity while the snapshot is on its way. */
+  readonly untilMs: number
+}
+
+/** Snapshots that this member sends to others who are too far behind for the log. */
+export class SnapshotOffers {
+  readonly #options: SnapshotOffersOptions
+  readonly #holds = new Map<MemberId, Hold>()
+
+  constructor(options: SnapshotOffersOptions) {
+    this.#options = options
+  }
+
+  /** Entries behind this one must not be forgotten; Infinity: any may. */
+  get heldIndex(): number {
+    if (this.#holds.size === 0) return Infinity
+    const nowMs = this.#options.nowMs()
+    for (const [id, { untilMs }] of this.#holds) if (untilMs < nowMs) this.#holds.delete(id)
+    return Math.min(Infinity, ...[...this.#holds.values()].map(({ index }) => index))
+  }
+
+  /** @param applied where the store stands now */
+  offer(message: MessageOf<'snapOffer'>, applied: number): void {
+    const { to } = message
+    const sending = [...this.#holds.values()].filter(({ untilMs }) => untilMs === Infinity)
+    if (this.#holds.get(to)?.untilMs === Infinity) return
+    if (sending.length >= SENDING_MAX) {
+      // The core must not be told while it is asked what to do.
+      setImmediate(() => this.#options.failed(to, 'too many snapshots are on their way'))
+      return
+    }
+    this.#holds.set(to, { index: applied, untilMs: Infinity })
+    void this.#send(message)
+  }
+
+  async #send(message: MessageOf<'snapOffer'>): Promise<void> {
+    const { to } = message
+    const { freshImage, disk, send, sent, failed, nowMs } = this.#options
+    try {
+      await freshImage()
+      const snapshot = await disk.openSnapshot()
+      if (snapshot === undefined) throw new Error('there is no image yet')
+      const { place } = snapshot.head
+      await send(message, snapshot)
+      this.#holds.set(to, { index: place.index, untilMs: nowMs() + HELD_MS })
+      sent(to, place.index)
+    } catch (error) {
+      this.#holds.delete(to)
+      failed(to, error instanceof Error ? error.message : String(error))
+    }
+  }
+}
