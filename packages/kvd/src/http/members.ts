@@ -103,7 +103,9 @@ async function updateMember(
   text: string,
 ): Promise<Answer> {
   const urls = readPeerUrls(request)
-  const { id } = presentMember(context, text)
+  const id = parseId(text)
+  if (context.cluster.isRemoved(id)) throw new MembersError(500, 'Internal Server Error')
+  presentMember(context, text)
   refuseTaken(context, urls, id)
   await change(context, { type: 'update', id, peerURLs: urls })
   return { status: 204, body: '' }
@@ -122,7 +124,7 @@ async function change({ replica }: HttpContext, wanted: MemberChange): Promise<v
   if (typeof told === 'object') throw new MembersError(500, 'Internal Server Error')
   const [status, text] = PROBLEMS[told]
   const shown = told === 'notFound' ? `${text}: ${wanted.id}` : text
-  if (told === 'idRemoved' && wanted.type !== 'add')
+  if (told === 'idRemoved' && wanted.type === 'remove')
     throw new MembersError(410, `Member permanently removed: ${wanted.id}`)
   throw new MembersError(status, shown)
 }

@@ -1,6 +1,6 @@
 import { clusterId, memberId } from '../cluster.ts'
 import type { Entry, MemberId } from '../raft/types.ts'
-import type { Birth } from '../replica/replica.ts'
+import type { Birth } from '../replica/options.ts'
 import { entryChain } from '../storage/entry-codec.ts'
 import { encodeChange } from './change.ts'
 import { fetchCluster, type PeerCluster } from './peer-cluster.ts'

@@ -64,7 +64,8 @@ export class WatcherHub {
 
   /** There is a gap in what they could be told. */
   lose(): void {
-    for (const set of [...this.#byKey.values()]) for (const watcher of [...set]) watcher.lost()
+    const all = [...this.#byKey.values()].flatMap((set) => [...set])
+    for (const watcher of all) watcher.lost()
   }
 
   /** Tells everybody on the way from the root to the event's key. */

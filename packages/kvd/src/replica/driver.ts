@@ -1,0 +1,315 @@
+import { Machine, type Outcome } from '../machine.ts'
+import { Roster } from '../membership/roster.ts'
+import type { Core } from '../raft/core.ts'
+import type { Entry, MemberId, Message, Ready } from '../raft/types.ts'
+import type { Snapshot } from '../transport/snapshot-receiver.ts'
+import { DiskQueue, type Install } from './disk-queue.ts'
+import { Images, type Rows } from './images.ts'
+import { MemoryLog } from './memory-log.ts'
+import type { ReplicaOptions } from './options.ts'
+import { SnapshotOffers } from './snapshot-offers.ts'
+import { createCore, startLog } from './start.ts'
+
+/** Who hears what comes of it. */
+export interface DriverListener {
+  /** Before the core is asked what it wants. */
+  pumping(): void
+  /** Apart from entries: what a Ready says, before its entries are applied. */
+  ready(ready: Ready): void
+  applied(entry: Entry, outcome: Outcome): void
+  /** The Ready is carried out. */
+  done(ready: Ready): void
+  /** A member came, went or got other URLs. */
+  membersChanged(): void
+  /** The core wants nothing more for now. */
+  pumped(): void
+}
+
+/**
+ * Carries out what the core of Raft wants (raft.md 3, 8):
+ *
+ *   proposal, message, tick -> core -> Ready -> disk, network
+ *   durable and committed -> applied to the store
+ *
+ * An entry is applied only when it is durable here (raft.md L2).
+ */
+export class Driver {
+  readonly machine: Machine
+  readonly core: Core
+  readonly #options: ReplicaOptions
+  readonly #listener: DriverListener
+  readonly #queue: DiskQueue
+  readonly #images: Images
+  readonly #offers: SnapshotOffers
+  readonly #memory: MemoryLog
+  #isAlone = false
+  #isScheduled = false
+  #isStopped = false
+  #isFull = false
+  /** The store holds all entries up to here. */
+  #applied: number
+  /** Has arrived; the core decides whether it is installed. */
+  #staged: Snapshot | undefined
+  #imageWaiters: (() => void)[] = []
+
+  /** Loads the store from what the disk recovered; entries behind it are applied as they are known to be committed. */
+  constructor(options: ReplicaOptions, listener: DriverListener) {
+    this.#options = options
+    this.#listener = listener
+    const { store, disk, birth } = options
+    const { loaded, rows, events } = disk.recovered
+    const { stats, storeIndex: index, count } = loaded
+    if (stats !== undefined) store.load({ index, count, stats }, rows, events)
+    this.machine = new Machine(store)
+    const log = startLog(options, this.machine)
+    this.core = createCore(options, this.machine, log)
+    this.#memory = new MemoryLog(this.core)
+    this.#applied = loaded.applied
+    this.#images = new Images(store, options.snapshotCount, loaded.applied, loaded.firstIndex || 1)
+    this.#queue = this.#openQueue()
+    if (log.added.length > 0 || birth !== undefined)
+      this.#queue.begin(birth?.identity, log.added, log.hard)
+    this.#offers = this.#openOffers()
+    disk.forget()
+    this.#noteConf()
+  }
+
+  #openQueue(): DiskQueue {
+    const { disk, nowMs } = this.#options
+    return new DiskQueue({
+      disk,
+      nowMs,
+      commit: () => this.core.view.log.commit,
+      rows: (entries) => {
+        const rows = this.#takeRows()
+        return { ...rows, compactTo: this.#images.compactTo(entries) }
+      },
+      released: (seq, after) => {
+        this.core.persisted(seq)
+        for (const message of after) this.#send(message)
+      },
+    })
+  }
+
+  #openOffers(): SnapshotOffers {
+    const { disk, nowMs, network, logger, memberId } = this.#options
+    return new SnapshotOffers({
+      disk,
+      nowMs,
+      freshImage: async () => await this.#freshImage(),
+      send: async (offer, snapshot) => await network.sendSnapshot(offer, snapshot),
+      sent: (to, index) => logger.info(`raft: ${memberId} sent snapshot[index: ${index}] to ${to}`),
+      failed: (to, problem) => {
+        logger.warn(`raft: ${memberId} failed to send a snapshot to ${to}: ${problem}`)
+        this.core.snapshotFailed(to)
+        this.schedule()
+      },
+    })
+  }
+
+  /** Index of the last entry that the store holds. */
+  get applied(): number {
+    return this.#applied
+  }
+
+  /** It is the only one that counts. */
+  get isAlone(): boolean {
+    return this.#isAlone
+  }
+
+  get isFull(): boolean {
+    return this.#isFull
+  }
+
+  get isIdle(): boolean {
+    return this.#queue.isIdle
+  }
+
+  get stalledMs(): number {
+    return this.#queue.stalledMs
+  }
+
+  /** Carries out what there is at the end of this turn. */
+  schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.pump()
+    })
+  }
+
+  /** Carries out what the core wants until it wants nothing more. */
+  pump(): void {
+    if (this.#isStopped) return
+    this.#listener.pumping()
+    while (this.core.hasReady()) this.#carryOut(this.core.ready())
+    this.#queue.flush(!this.#queue.isInstalling && this.#images.isDue(this.#applied))
+    this.#options.network.flush()
+    this.#listener.pumped()
+  }
+
+  #carryOut(ready: Ready): void {
+    for (const message of ready.now) this.#send(message)
+    this.#queue.add(ready, ready.install === undefined ? undefined : this.#installOf(this.#staged))
+    // The next batch is on its way to the disk, and to the others, while this one is applied.
+    this.#queue.flush(false)
+    this.#options.network.flush()
+    this.#listener.ready(ready)
+    this.#apply(ready.committed)
+    this.#listener.done(ready)
+  }
+
+  #send(message: Message): void {
+    if (message.to === this.#options.memberId) this.core.step(message)
+    else if (message.type === 'snapOffer') this.#offers.offer(message, this.#applied)
+    else this.#options.network.send(message)
+  }
+
+  #apply(entries: readonly Entry[]): void {
+    if (entries.length === 0) return
+    let isOther = false
+    for (const entry of entries) {
+      const outcome = this.machine.apply(entry)
+      if (outcome.type === 'conf') {
+        this.core.applyConf(outcome.change)
+        isOther = true
+      }
+      this.core.applied(entry.index)
+      this.#applied = entry.index
+      this.#memory.applied(entry)
+      this.#listener.applied(entry, outcome)
+    }
+    if (isOther) this.#followConf()
+    const isKept = !this.#isAlone || this.core.view.conf.learners.length > 0
+    this.#memory.cut(isKept, this.#offers.heldIndex)
+  }
+
+  #noteConf(): void {
+    const { voters } = this.core.view.conf
+    this.#isAlone = voters.length === 1 && voters[0] === this.#options.memberId
+  }
+
+  #followConf(): void {
+    this.#noteConf()
+    this.#listener.membersChanged()
+  }
+
+  /** Messages of other members, in order. */
+  receive(messages: readonly Message[]): void {
+    if (this.#isStopped) return
+    for (const message of messages)
+      if (!this.machine.roster.isRemoved(message.from)) this.core.step(message)
+    this.schedule()
+  }
+
+  /** A message has not left: what it asked for may be asked for again. */
+  unsent(message: Message): void {
+    if (message.type === 'app') this.core.unreachable(message.to)
+    else if (message.type === 'prop') this.core.unsent(message.proposal.id)
+    else return
+    this.schedule()
+  }
+
+  unreachable(id: MemberId): void {
+    this.core.unreachable(id)
+    this.schedule()
+  }
+
+  /** A snapshot of the leader has arrived; whoever has come further meanwhile does not take it. */
+  install(snapshot: Snapshot): void {
+    const { from, to, term, place } = snapshot.title
+    if (this.#isStopped || this.machine.roster.isRemoved(from)) return
+    const conf = new Roster(snapshot.store).conf()
+    this.#staged = snapshot
+    this.core.step({ type: 'snapOffer', from, to, term, meta: { ...place, conf } })
+    this.pump()
+    this.#staged = undefined
+  }
+
+  #installOf(staged: Snapshot | undefined): Install {
+    if (staged === undefined) throw new Error('a snapshot is to be installed that never came')
+    const { title, store, packs, events } = staged
+    const { place, storeIndex, count, stats } = title
+    const image = { applied: place.index, storeIndex, count, stats, events, eventFloor: 0 }
+    const done = (): void => {
+      const { logger, memberId } = this.#options
+      const { index, term } = place
+      logger.info(`raft: ${memberId} restored snapshot [index: ${index}, term: ${term}]`)
+      this.machine.store.adopt(store)
+      this.#applied = index
+      this.#memory.restart()
+      this.#images.restart(index)
+      this.#followConf()
+    }
+    return { place, packs, image, done }
+  }
+
+  /** Resolves when the disk has been given an image of the store as it is now. */
+  async #freshImage(): Promise<void> {
+    if (this.#images.index === this.#applied) return
+    await new Promise<void>((resolve) => {
+      this.#imageWaiters.push(resolve)
+      this.#images.want()
+      this.schedule()
+    })
+  }
+
+  #takeRows(): Rows {
+    const rows = this.#images.take(this.#applied, this.#images.isDue(this.#applied))
+    if (rows.image === undefined) return rows
+    // Whoever waits for it goes on when it is on its way to the disk.
+    for (const resolve of this.#imageWaiters) resolve()
+    this.#imageWaiters = []
+    return rows
+  }
+
+  persisted(seq: number): void {
+    this.#queue.persisted(seq)
+    if (this.#isFull) this.#options.logger.info('storage: there is room again')
+    this.#isFull = false
+    this.pump()
+  }
+
+  /** Nothing of the batch is on the disk: it is tried again, and nobody is told anything meanwhile (raft.md 5.8). */
+  full(seq: number, message: string): void {
+    this.#queue.full(seq)
+    const { logger, file } = this.#options
+    if (!this.#isFull)
+      logger.error('storage: no room left on the disk, writes are refused', { file, message })
+    this.#isFull = true
+    // Somebody who can write should lead.
+    this.handOver()
+    this.pump()
+  }
+
+  tryForRoom(): void {
+    if (this.#isFull && !this.#isStopped) this.#queue.retry()
+  }
+
+  /** Leader: lets the voter lead who has most. */
+  handOver(): void {
+    const { conf, progress, role } = this.core.view
+    const matchOf = (id: MemberId): number => progress.get(id)?.match ?? 0
+    const heirs = conf.voters.filter((id) => id !== this.#options.memberId)
+    const [heir] = heirs.toSorted((left, right) => matchOf(right) - matchOf(left))
+    if (role === 'leader' && heir !== undefined) this.core.transfer(heir)
+  }
+
+  /** Nothing is carried out any more. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** The disk is gone: nothing is waited for any more. */
+  abandon(): void {
+    this.#isStopped = true
+    this.#queue.abandon()
+  }
+
+  /** Brings the image on the disk up to date, as the last thing. */
+  writeLast(): void {
+    if (this.#isFull || this.#applied === this.#images.index) return
+    this.#queue.writeLast(this.#images.take(this.#applied, true))
+  }
+}

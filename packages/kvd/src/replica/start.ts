@@ -1,0 +1,77 @@
+import { aloneLog } from '../membership/alone.ts'
+import { removedBy } from '../membership/change.ts'
+import type { Machine } from '../machine.ts'
+import { Core } from '../raft/core.ts'
+import type { CoreStart } from '../raft/state.ts'
+import type { Entry } from '../raft/types.ts'
+import { entryChain } from '../storage/entry-codec.ts'
+import type { ReplicaOptions } from './options.ts'
+
+/** Limits of etcd 2.3 (etcdserver/raft.go), the last two of raft.md 3.1. */
+export const MESSAGE_BYTES_MAX = 1024 * 1024
+const WINDOW = { messages: 512, bytes: 16 * 1024 * 1024 }
+const UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024
+const APPLY_BYTES_MAX = 4 * 1024 * 1024
+
+/** The log that a member starts with. */
+export interface StartLog {
+  /** On the disk. */
+  readonly known: readonly Entry[]
+  /** The disk is to be given them first. */
+  readonly added: readonly Entry[]
+  readonly hard: CoreStart['hard']
+}
+
+/** @param machine with the store as the disk has it */
+export function startLog(options: ReplicaOptions, machine: Machine): StartLog {
+  const { disk, birth, forcesAlone, memberId, logger } = options
+  const { loaded, entries } = disk.recovered
+  const { hard, commit, base, applied } = loaded
+  if (birth !== undefined) {
+    const { term = hard.term, index = 0 } = birth.entries.at(-1) ?? {}
+    return { known: [], added: birth.entries, hard: { ...hard, term, commit: index } }
+  }
+  if (forcesAlone === undefined) return { known: entries, added: [], hard: { ...hard, commit } }
+  const { kept, added } = aloneLog({
+    id: memberId,
+    peerURLs: forcesAlone.peerURLs,
+    term: hard.term,
+    commit,
+    conf: machine.conf,
+    base,
+    applied,
+    entries,
+  })
+  const dropped = entries.length - kept.length
+  logger.warn(
+    `etcdserver: forcing a new cluster of ${memberId} alone: discarding ${dropped} uncommitted entries`,
+  )
+  return { known: kept, added, hard: { ...hard, commit: added.at(-1)?.index ?? commit } }
+}
+
+export function createCore(
+  options: ReplicaOptions,
+  machine: Machine,
+  { known, added, hard }: StartLog,
+): Core {
+  const { loaded } = options.disk.recovered
+  return new Core({
+    id: options.memberId,
+    electionTicks: options.electionTicks,
+    heartbeatTicks: 1,
+    random: options.random,
+    chain: entryChain,
+    removes: removedBy,
+    incarnation: loaded.incarnation,
+    maxMessageBytes: MESSAGE_BYTES_MAX,
+    window: WINDOW,
+    maxUncommittedBytes: UNCOMMITTED_BYTES_MAX,
+    maxApplyBytes: APPLY_BYTES_MAX,
+    start: {
+      hard,
+      conf: machine.conf,
+      log: { ...loaded.base, entries: [...known, ...added] },
+      applied: loaded.applied,
+    },
+  })
+}
