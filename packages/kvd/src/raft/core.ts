@@ -8,7 +8,8 @@ import {
 } from './election.ts'
 import { invariant } from './invariant.ts'
 import { createProgress, probe } from './progress.ts'
-import { dropUnsent, handleProp, handlePropResp, keepPromises, propose } from './proposals.ts'
+import { keepPromises } from './promises.ts'
+import { dropUnsent, handleProp, handlePropResp, propose } from './proposals.ts'
 import {
   confirmReads,
   finishRead,

@@ -120,16 +120,23 @@ export class RaftLog {
 
   /** The leader's way to put something at the end. */
   append(proposal: Proposal, term: number): Entry {
-    const bare = { ...proposal, index: this.last + 1, term }
+    const { kind, id, data } = proposal
+    const index = this.last + 1
     const before = this.chain(this.last)
     invariant(before !== undefined, 'log.chain', () => `no chain at ${this.last}`)
-    const entry = { ...bare, chain: this.#chain(before, bare) }
+    // Written out: this is on the way of every write.
+    const chain = this.#chain(before, { index, term, kind, id, data })
+    const entry: Entry = { index, term, kind, id, data, chain }
     this.#push(entry)
     return entry
   }
 
-  /** The follower's way: entries that are there already stay, from the first other one on all are replaced. */
-  merge(entries: readonly Entry[]): void {
+  /**
+   * The follower's way: entries that are there already stay, from the first other one on all are
+   * replaced. Returns those.
+   */
+  merge(entries: readonly Entry[]): readonly Entry[] {
+    let replaced: readonly Entry[] = []
     for (const entry of entries) {
       if (this.matches(entry.index, entry.term)) {
         const chain = this.chain(entry.index)
@@ -141,7 +148,7 @@ export class RaftLog {
         )
         continue
       }
-      if (entry.index <= this.last) this.#truncate(entry.index)
+      if (entry.index <= this.last) replaced = this.#truncate(entry.index)
       invariant(
         entry.index === this.last + 1,
         'log.contiguous',
@@ -154,6 +161,7 @@ export class RaftLog {
       )
       this.#push(entry)
     }
+    return replaced
   }
 
   #push(entry: Entry): void {
@@ -161,16 +169,17 @@ export class RaftLog {
     this.#batches.push(Infinity)
   }
 
-  #truncate(from: number): void {
+  #truncate(from: number): readonly Entry[] {
     invariant(
       from > this.#commit,
       'log.truncate',
       () => `from ${from}, committed up to ${this.#commit}`,
     )
-    this.#entries.length = from - this.#offset - 1
+    const gone = this.#entries.splice(from - this.#offset - 1)
     this.#batches.length = this.#entries.length
     this.#durable = Math.min(this.#durable, from - 1)
     this.#unwritten = Math.min(this.#unwritten, from)
+    return gone
   }
 
   get hasUnwritten(): boolean {

@@ -1,6 +1,7 @@
 import { invariant } from './invariant.ts'
 import { sizeOf } from './log.ts'
 import { freeUpTo, isFull, probe, quorumValue, type Progress } from './progress.ts'
+import { notePlace } from './promises.ts'
 import { settleReads } from './reads.ts'
 import type { State } from './state.ts'
 import { NONE, type Entry, type MemberId, type MessageOf, type Proposal } from './types.ts'
@@ -84,7 +85,7 @@ export function handleApp(state: State, message: MessageOf<'app'>): void {
     () =>
       `entry ${prevIndex} of term ${prevTerm} has chain ${log.chain(prevIndex)}, the leader's has ${prevChain}`,
   )
-  log.merge(entries)
+  for (const entry of log.merge(entries)) notePlace(state, entry.id, entry)
   const proven = prevIndex + entries.length
   log.commitTo(Math.min(commit, proven))
   state.send(from, { type: 'appResp', index: proven, isDamaged })

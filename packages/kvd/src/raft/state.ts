@@ -72,7 +72,7 @@ export interface LeaderRead {
   round: number
 }
 
-/** A place in the log that the leader promised to a proposal of this member. */
+/** A place in a log that a proposal has, or had. */
 export interface Promised {
   readonly id: string
   readonly term: number

@@ -33,7 +33,13 @@ export class MemoryLog {
   cut(isKept: boolean, heldIndex: number): void {
     const { log } = this.#core.view
     const held = Math.min(log.applied, heldIndex)
-    let upTo = Math.min(held, log.applied - (isKept ? KEPT_ENTRIES : 0))
+    if (!isKept && held === log.applied) {
+      // At once: what lives longer costs the collector more.
+      this.#bytes = 0
+      this.#core.compact(held)
+      return
+    }
+    let upTo = Math.min(held, log.applied - KEPT_ENTRIES)
     let bytes = this.#bytes
     if (upTo - log.first < CUT_ENTRIES && bytes < KEPT_BYTES) return
     for (let index = log.first; index <= held; index += 1) {

@@ -192,9 +192,7 @@ export class Replica {
 
   propose(entry: Command, waiter: Waiter<StoreEvent | Refusal | undefined>): void {
     this.#writer.append(entry)
-    // Behind the length of the frame, which the log does not need.
-    const data = this.#writer.take().subarray(4)
-    this.#add('request', data, (told) => waiter(typeof told === 'string' ? undefined : told))
+    this.#add('request', this.#writer.takeOne(), (told) => waiter(typeof told === 'string' ? undefined : told))
   }
 
   /** `propose` for code that is not on the hot path. */

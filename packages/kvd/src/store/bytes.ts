@@ -90,9 +90,12 @@ export class ByteWriter {
     this.#buffer.writeUInt32LE(value, this.#start + at)
   }
 
-  /** What was written so far; the writer is empty afterwards and never touches it again. */
-  take(): Buffer {
-    const taken = this.#buffer.subarray(this.#start, this.#end)
+  /**
+   * What was written so far; the writer is empty afterwards and never touches it again.
+   * @param from bytes at the start that are left out
+   */
+  take(from = 0): Buffer {
+    const taken = this.#buffer.subarray(this.#start + from, this.#end)
     this.#start = this.#end
     if (this.#buffer.length - this.#end < REST_MIN || this.#buffer.length > CAPACITY_MAX) {
       this.#buffer = Buffer.allocUnsafe(CAPACITY)

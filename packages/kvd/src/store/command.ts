@@ -102,6 +102,12 @@ export class CommandWriter {
     return this.#writer.take()
   }
 
+  /** The only command gathered so far, without its length. */
+  takeOne(): Buffer {
+    this.#count = 0
+    return this.#writer.take(4)
+  }
+
   #writeHead(entry: Command, isText: boolean): void {
     let flags = isText ? 0 : FLAG.rawBytes
     if (entry.dir) flags |= FLAG.dir
