@@ -63,7 +63,7 @@ export class Proposals {
     const { proposal, waiter } = pending
     const result = this.#options.propose(proposal)
     if (result === 'taken') this.#pending.set(proposal.id, pending)
-    else if (result === 'full') this.#refuse(waiter, 'etcdserver: too many requests')
+    else if (result === 'full') this.refuse(waiter, 'etcdserver: too many requests')
     else this.#queue.push(pending)
   }
 
@@ -106,22 +106,23 @@ export class Proposals {
     for (const [id, { sinceMs, waiter }] of this.#pending) {
       if (sinceMs >= oldest) continue
       this.#pending.delete(id)
-      this.#refuse(waiter, lateCause(sinceMs))
+      this.refuse(waiter, lateCause(sinceMs))
     }
     const late = this.#queue.filter(({ sinceMs }) => sinceMs < oldest)
     if (late.length === 0) return
     this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs >= oldest)
-    for (const { sinceMs, waiter } of late) this.#refuse(waiter, lateCause(sinceMs))
+    for (const { sinceMs, waiter } of late) this.refuse(waiter, lateCause(sinceMs))
   }
 
   refuseAll(cause: string): void {
     const all = [...this.#pending.values(), ...this.#queue]
     this.#pending.clear()
     this.#queue = []
-    for (const { waiter } of all) this.#refuse(waiter, cause)
+    for (const { waiter } of all) this.refuse(waiter, cause)
   }
 
-  #refuse(waiter: Waiter, cause: string): void {
+  /** Answers a proposer whose proposal goes nowhere. */
+  refuse(waiter: Waiter, cause: string): void {
     this.#failed += 1
     waiter(refusal(300, cause, 0))
   }

@@ -209,10 +209,10 @@ export class Replica {
   }
 
   #add(kind: 'request' | 'conf', data: Uint8Array, waiter: Waiter): void {
-    if (this.#isClosed) waiter(refusal(300, STOPPED, 0))
+    if (this.#isClosed) this.#proposals.refuse(waiter, STOPPED)
     // Whoever else leads may have room.
     else if (this.#driver.isFull && (this.isLeader || this.isAlone))
-      waiter(refusal(300, NO_ROOM, 0))
+      this.#proposals.refuse(waiter, NO_ROOM)
     else {
       this.#proposals.add(kind, data, waiter)
       this.#driver.schedule()
