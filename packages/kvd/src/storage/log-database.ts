@@ -133,6 +133,8 @@ export class LogDatabase {
 
   #loadIdentity(isStart: boolean): { identity: Identity | undefined; incarnation: number } {
     const row = this.#db.prepare<[], IdentityRow>('SELECT * FROM identity').get()
+    if (row === undefined && this.#last.index > 0)
+      throw new DamageError(`${this.#file}: table identity is empty`)
     if (row === undefined) return { identity: undefined, incarnation: 1 }
     const identity: Identity = { memberId: row.member, clusterId: row.cluster }
     if (identityChecksum(identity, row.incarnation) !== row.crc)
