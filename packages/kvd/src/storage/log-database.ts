@@ -45,6 +45,7 @@ export class LogDatabase {
   readonly #log: LogTable
   readonly #images: ImageTables
   #last: Place = ORIGIN
+  #incarnation = 1
 
   constructor(db: Database, file: string, mergeRows = Infinity) {
     this.#db = db
@@ -139,13 +140,14 @@ export class LogDatabase {
     const identity: Identity = { memberId: row.member, clusterId: row.cluster }
     if (identityChecksum(identity, row.incarnation) !== row.crc)
       throw new DamageError(`${this.#file}: table identity fails its checksum`)
-    const incarnation = row.incarnation + (isStart ? 1 : 0)
-    if (isStart) this.#writeIdentity(identity, incarnation)
-    return { identity, incarnation }
+    this.#incarnation = row.incarnation + (isStart ? 1 : 0)
+    if (isStart) this.#writeIdentity(identity)
+    return { identity, incarnation: this.#incarnation }
   }
 
-  #writeIdentity(identity: Identity, incarnation: number): void {
+  #writeIdentity(identity: Identity): void {
     const { memberId, clusterId } = identity
+    const incarnation = this.#incarnation
     this.#identity.run(memberId, clusterId, incarnation, identityChecksum(identity, incarnation))
   }
 
@@ -163,7 +165,7 @@ export class LogDatabase {
       const before = batch.install ?? this.#last
       const last = this.#log.write(batch.entries, batch.firstIndex, before)
       if (batch.hard !== undefined) this.#writeHard(batch.hard)
-      if (batch.identity !== undefined) this.#writeIdentity(batch.identity, 1)
+      if (batch.identity !== undefined) this.#writeIdentity(batch.identity)
       const entries = batch.entries.length === 0 ? 0 : last.index - batch.firstIndex + 1
       const bytes = this.#images.write(batch.packs, batch.image, entries)
       if (batch.compactTo > 0) this.#log.compact(batch.compactTo)
