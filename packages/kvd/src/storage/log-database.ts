@@ -89,12 +89,13 @@ export class LogDatabase {
       post({ type: 'entries', entries }),
     )
     this.#last = log.last
-    this.#checkMark(mark)
+    const hard = this.#loadHard()
+    this.#checkMark(mark, hard)
     const { identity, incarnation } = this.#loadIdentity(source === 'image')
     const loaded: Loaded = {
       identity,
       incarnation,
-      hard: this.#loadHard(),
+      hard,
       commit: Math.max(state.applied, Math.min(mark?.commit ?? 0, log.last.index)),
       ...(source === 'image' ? state : NO_IMAGE),
       base: log.base,
@@ -111,14 +112,29 @@ export class LogDatabase {
     if (found !== 'ok') throw new DamageError(`${this.#file} is damaged: ${String(found)}`)
   }
 
-  /** A log may end earlier than it did only when a later term wrote over it. */
-  #checkMark(mark: HighWater | undefined): void {
+  /**
+   * A log may end earlier than it did only when a later term wrote over it. A term or a vote that is
+   * forgotten could be given twice (raft.md 5.6).
+   */
+  #checkMark(mark: HighWater | undefined, hard: HardState): void {
     if (mark === undefined) return
     const { index, term } = this.#last
-    if (term > mark.lastTerm || (term === mark.lastTerm && index >= mark.lastIndex)) return
-    throw new DamageError(
-      `${this.#file} ends at log entry ${index}, but entries up to ${mark.lastIndex} were ` +
-        'acknowledged: its write-ahead log is damaged. Restore the data directory from a backup',
+    if (term < mark.lastTerm || (term === mark.lastTerm && index < mark.lastIndex))
+      throw this.#lost(
+        `ends at log entry ${index}, but entries up to ${mark.lastIndex} were acknowledged`,
+      )
+    const isVoteKept = mark.vote === '0' || mark.vote === hard.vote
+    if (hard.term < mark.term || (hard.term === mark.term && !isVoteKept))
+      throw this.#lost(
+        `stands at term ${hard.term} with a vote for ${hard.vote}, ` +
+          `but in term ${mark.term} one for ${mark.vote} was given`,
+      )
+  }
+
+  #lost(problem: string): DamageError {
+    return new DamageError(
+      `${this.#file} ${problem}: its write-ahead log is damaged. ` +
+        'Restore the data directory from a backup',
     )
   }
 
