@@ -1,3 +1,4 @@
+import { clusterNow, noteClusterTime } from './cluster-clock.ts'
 import {
   becomeFollower,
   campaign,
@@ -306,6 +307,16 @@ export class Core {
     if (heir !== undefined && matchOf(heir) === state.log.last)
       state.send(heir, { type: 'timeoutNow' })
     becomeFollower(state, state.term, NONE)
+  }
+
+  /** The store has let everything expire that was due then; milliseconds since 1970. */
+  syncedTo(ms: number): void {
+    noteClusterTime(this.#state, ms)
+  }
+
+  /** Cluster time, milliseconds since 1970: what is due by it may expire, if this member leads. */
+  clusterNow(): number {
+    return clusterNow(this.#state)
   }
 
   /** Entries up to `index` are applied. */

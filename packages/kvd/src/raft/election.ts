@@ -1,3 +1,4 @@
+import { clusterNow, noteClock } from './cluster-clock.ts'
 import { createProgress, isMajority } from './progress.ts'
 import { retryReads } from './reads.ts'
 import { appendOwn } from './replication.ts'
@@ -52,8 +53,9 @@ export function campaign(state: State, isTransfer: boolean): void {
   reset(state)
   state.role = 'candidate'
   setLead(state, NONE)
+  state.clocks = new Map()
   state.voteFor(state.id)
-  state.send(state.id, { type: 'voteResp', isGranted: true })
+  state.send(state.id, { type: 'voteResp', isGranted: true, wallMs: state.options.clock() })
   const { last: lastIndex, lastTerm } = state.log
   for (const id of state.conf.voters)
     if (id !== state.id) state.send(id, { type: 'vote', lastIndex, lastTerm, isTransfer })
@@ -65,13 +67,17 @@ export function handleVoteRequest(state: State, message: MessageOf<'preVote' | '
   const isFree = state.vote === message.from || (state.vote === NONE && state.lead === NONE)
   const mayVote = isPre ? message.term > state.term || isFree : isFree
   const isGranted = mayVote && isUpToDate(state, message) && !state.isDamaged
-  const type = isPre ? 'preVoteResp' : 'voteResp'
-  if (isGranted && !isPre) {
+  if (isPre) {
+    // A granted pre-vote is told in the term that the candidate asked for.
+    const term = isGranted ? message.term : state.term
+    state.send(message.from, { type: 'preVoteResp', isGranted }, term)
+    return
+  }
+  if (isGranted) {
     state.voteFor(message.from)
     state.electionElapsed = 0
   }
-  // A granted pre-vote is told in the term that the candidate asked for.
-  state.send(message.from, { type, isGranted }, isGranted ? message.term : state.term)
+  state.send(message.from, { type: 'voteResp', isGranted, wallMs: state.options.clock() })
 }
 
 function isUpToDate(
@@ -88,6 +94,7 @@ export function handleVoteAnswer(
 ): void {
   const isPre = message.type === 'preVoteResp'
   if (state.role !== (isPre ? 'preCandidate' : 'candidate')) return
+  if (message.type === 'voteResp') noteClock(state, message.from, message.wallMs)
   if (!state.votes.has(message.from)) state.votes.set(message.from, message.isGranted)
   if (isWon(state)) {
     if (isPre) campaign(state, false)
@@ -108,6 +115,8 @@ function becomeLeader(state: State): void {
     state.progress.set(id, createProgress(state.log.last))
   const own = state.progress.get(state.id)
   if (own !== undefined) own.match = state.log.durable
+  // While the clocks that came with the votes are fresh.
+  clusterNow(state)
   appendOwn(state, { kind: 'noop', id: '', data: new Uint8Array() })
   // Whatever configuration the log holds has to be in effect before the next change (L4).
   state.pendingConfIndex = state.log.last

@@ -1,3 +1,4 @@
+import { clusterNow } from './cluster-clock.ts'
 import { sizeOf } from './log.ts'
 import { notePlace } from './promises.ts'
 import { appendOwn } from './replication.ts'
@@ -31,7 +32,9 @@ function appendProposal(state: State, proposal: Proposal): Entry | 'busy' | 'ful
   if (isFull) return 'full'
   if (state.transferee !== NONE || !state.isVoter() || state.isLeaving) return 'busy'
   if (proposal.kind === 'conf' && state.pendingConfIndex > state.log.applied) return 'busy'
-  const entry = appendOwn(state, proposal)
+  const stamped =
+    proposal.kind === 'request' ? options.stamp(proposal, clusterNow(state)) : proposal
+  const entry = appendOwn(state, stamped)
   if (entry.kind === 'conf') state.pendingConfIndex = entry.index
   return entry
 }

@@ -1,3 +1,4 @@
+import { clusterNow, noteClock, noteClusterTime } from './cluster-clock.ts'
 import { invariant } from './invariant.ts'
 import { sizeOf } from './log.ts'
 import { freeUpTo, isFull, probe, quorumValue, type Progress } from './progress.ts'
@@ -186,16 +187,19 @@ export function advanceCommit(state: State): void {
 /** Leader: tells all that it is there, how far they may apply, and which reads it wants confirmed. */
 export function sendHeartbeats(state: State): void {
   state.heartbeatElapsed = 0
+  const clusterMs = clusterNow(state)
   for (const [id, progress] of state.progress) {
     if (id === state.id) continue
     const commit = Math.min(progress.match, state.log.commit)
-    state.send(id, { type: 'hb', commit, readBatch: state.readRound })
+    state.send(id, { type: 'hb', commit, readBatch: state.readRound, clusterMs })
   }
 }
 
 export function handleHb(state: State, message: MessageOf<'hb'>): void {
+  const { readBatch, clusterMs, from } = message
   state.log.commitTo(message.commit)
-  state.send(message.from, { type: 'hbResp', readBatch: message.readBatch })
+  noteClusterTime(state, clusterMs)
+  state.send(from, { type: 'hbResp', readBatch, wallMs: state.options.clock() })
 }
 
 /** Leader: an answer also shows that the way is free, so what was lost is sent again. */
@@ -203,6 +207,7 @@ export function handleHbResp(state: State, message: MessageOf<'hbResp'>): void {
   const progress = state.progress.get(message.from)
   if (progress === undefined) return
   progress.isActive = true
+  noteClock(state, message.from, message.wallMs)
   progress.readBatch = Math.max(progress.readBatch, message.readBatch)
   progress.isProbeSent = false
   if (progress.state === 'replicate' && progress.match < state.log.last)

@@ -11,6 +11,7 @@ import type {
   Message,
   MessageBody,
   MessageType,
+  Proposal,
   ReadState,
   Role,
   SnapshotMeta,
@@ -24,6 +25,12 @@ export interface CoreOptions {
   readonly heartbeatTicks: number
   /** In [0, 1). */
   readonly random: () => number
+  /** The wall clock, milliseconds since 1970. It may jump. */
+  readonly clock: () => number
+  /** Milliseconds that pass evenly, whatever happens to the wall clock. */
+  readonly elapsed: () => number
+  /** Leader: gives a request the time of its place in the log, milliseconds since 1970. */
+  readonly stamp: (proposal: Proposal, clusterMs: number) => Proposal
   readonly chain: Chain
   /** Whom an entry that changes the configuration removes. */
   readonly removes: (entry: Entry) => MemberId | undefined
@@ -92,6 +99,11 @@ export class State {
   electionTimeout: number
   heartbeatElapsed = 0
   votes = new Map<MemberId, boolean>()
+
+  /** The latest cluster time that is known, and what `elapsed` was then. */
+  known = { ms: 0, at: 0 }
+  /** Candidate, leader: how far each other clock is ahead of `elapsed` here. */
+  clocks = new Map<MemberId, number>()
 
   /** Leader: every other member, and itself. */
   progress = new Map<MemberId, Progress>()

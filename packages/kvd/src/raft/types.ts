@@ -71,7 +71,8 @@ export type MessageBody =
   | ({ readonly type: 'preVote' } & VoteRequest)
   | ({ readonly type: 'vote' } & VoteRequest)
   | { readonly type: 'preVoteResp'; readonly isGranted: boolean }
-  | { readonly type: 'voteResp'; readonly isGranted: boolean }
+  /** `wallMs` as in `hbResp`: who wins has a quorum's clocks at once. */
+  | { readonly type: 'voteResp'; readonly isGranted: boolean; readonly wallMs: number }
   | {
       readonly type: 'app'
       readonly prevIndex: number
@@ -95,8 +96,15 @@ export type MessageBody =
       readonly hintIndex: number
       readonly hintTerm: number
     }
-  | { readonly type: 'hb'; readonly commit: number; readonly readBatch: number }
-  | { readonly type: 'hbResp'; readonly readBatch: number }
+  | {
+      readonly type: 'hb'
+      readonly commit: number
+      readonly readBatch: number
+      /** Cluster time, for whoever leads next. */
+      readonly clusterMs: number
+    }
+  /** `wallMs` is the member's own clock, milliseconds since 1970. */
+  | { readonly type: 'hbResp'; readonly readBatch: number; readonly wallMs: number }
   | { readonly type: 'readIdx'; readonly batch: number }
   | { readonly type: 'readIdxResp'; readonly batch: number; readonly index: number }
   | { readonly type: 'prop'; readonly proposal: Proposal }

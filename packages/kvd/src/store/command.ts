@@ -21,14 +21,14 @@ export type Operation = (typeof OPERATIONS)[number]
 export interface Command {
   readonly op: Operation
   readonly space: Space
-  /** The proposer's clock, milliseconds since 1970. */
+  /** Milliseconds since 1970: the proposer's clock, and once in a log the time of the leader's stamp. */
   readonly time: number
   readonly key: string
   readonly value: string
   readonly dir: boolean
   readonly recursive: boolean
   readonly refresh: boolean
-  /** Milliseconds since 1970; 0 for no TTL. */
+  /** Milliseconds since 1970; 0 for no TTL. It moves with `time` when that is stamped. */
   readonly expireAt: number
   /** Empty: no condition. */
   readonly prevValue: string
@@ -56,10 +56,12 @@ export function command(fields: Partial<Command> & Pick<Command, 'op' | 'time'>)
   }
 }
 
-// op u8 | space u8 | flags u8 | time f64 | expireAt f64 | four times (length u32, bytes)
+// op u8 | space u8 | flags u8 | time f64 | TTL in ms f64 | four times (length u32, bytes)
 const HEAD_BYTES = 19
+const TIME_AT = 3
+const TTL_AT = 11
 const TEXTS = 4
-const FLAG = { dir: 1, recursive: 2, refresh: 4, rawBytes: 8 } as const
+const FLAG = { dir: 1, recursive: 2, refresh: 4, rawBytes: 8, ttl: 16 } as const
 
 /** Packs commands as frames (length u32, command) one behind the other: what a disk batch holds. */
 export class CommandWriter {
@@ -113,12 +115,25 @@ export class CommandWriter {
     if (entry.dir) flags |= FLAG.dir
     if (entry.recursive) flags |= FLAG.recursive
     if (entry.refresh) flags |= FLAG.refresh
+    if (entry.expireAt !== 0) flags |= FLAG.ttl
     this.#writer.u8(OPERATIONS.indexOf(entry.op))
     this.#writer.u8(SPACES.indexOf(entry.space))
     this.#writer.u8(flags)
     this.#writer.f64(entry.time)
-    this.#writer.f64(entry.expireAt)
+    this.#writer.f64(entry.expireAt === 0 ? 0 : entry.expireAt - entry.time)
   }
+}
+
+const STAMP = Buffer.alloc(8)
+
+/**
+ * Gives a packed command its time, in place: a TTL counts from then on (raft.md 8.1). Stamped again,
+ * as a proposal that comes to the next leader is, it is as if it never had been before.
+ * @param time milliseconds since 1970
+ */
+export function stampCommand(bytes: Uint8Array, time: number): void {
+  STAMP.writeDoubleLE(time)
+  bytes.set(STAMP, TIME_AT)
 }
 
 /** The commands of a batch made by `CommandWriter`. */
@@ -140,6 +155,7 @@ export function decodeCommand(bytes: Buffer): Command {
   if (op === undefined || space === undefined || bytes.length < HEAD_BYTES)
     throw new Error(`no command: ${bytes.subarray(0, HEAD_BYTES).toString('hex')}`)
   const flags = bytes[2] ?? 0
+  const time = bytes.readDoubleLE(TIME_AT)
   const isText = (flags & FLAG.rawBytes) === 0
   const keyEnd = textEnd(bytes, HEAD_BYTES)
   const valueEnd = textEnd(bytes, keyEnd)
@@ -148,13 +164,13 @@ export function decodeCommand(bytes: Buffer): Command {
   return {
     op,
     space,
-    time: bytes.readDoubleLE(3),
+    time,
     key: readText(bytes, HEAD_BYTES + 4, keyEnd, isText),
     value: readText(bytes, keyEnd + 4, valueEnd, isText),
     dir: (flags & FLAG.dir) !== 0,
     recursive: (flags & FLAG.recursive) !== 0,
     refresh: (flags & FLAG.refresh) !== 0,
-    expireAt: bytes.readDoubleLE(11),
+    expireAt: (flags & FLAG.ttl) === 0 ? 0 : time + bytes.readDoubleLE(TTL_AT),
     prevValue: readText(bytes, valueEnd + 4, prevValueEnd, isText),
     prevIndex: readText(bytes, prevValueEnd + 4, prevIndexEnd, isText),
   }

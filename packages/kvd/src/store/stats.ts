@@ -18,7 +18,11 @@ export const COUNTERS = [
 ] as const
 
 export type Counter = (typeof COUNTERS)[number]
-export type StoreStats = Record<Counter, number>
+/** What the image keeps of a store besides its nodes and events. */
+export type StoreStats = Record<Counter, number> & {
+  /** Up to here everything that was due has expired; milliseconds since 1970. */
+  syncTime: number
+}
 
 export function createStats(): StoreStats {
   return {
@@ -37,5 +41,6 @@ export function createStats(): StoreStats {
     compareAndDeleteSuccess: 0,
     compareAndDeleteFail: 0,
     expireCount: 0,
+    syncTime: 0,
   }
 }

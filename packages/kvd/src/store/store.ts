@@ -82,13 +82,22 @@ export class Store {
     return this.#tree.dirtyLength
   }
 
-  /** Carries out one command. Sync and no-op have no event of their own. */
-  apply(entry: Command): StoreEvent | Refusal | undefined {
+  /** Up to here everything that was due has expired, milliseconds since 1970; 0 before the first time. */
+  get syncTime(): number {
+    return this.#stats.syncTime
+  }
+
+  /**
+   * Carries out one command. Sync and no-op have no event of their own. Time does not go back: what a
+   * new leader has stamped before it knew of the last sync counts as of that, a sync as none (raft.md 8.1).
+   */
+  apply(given: Command): StoreEvent | Refusal | undefined {
+    const entry = given.time < this.#stats.syncTime ? later(given, this.#stats.syncTime) : given
     switch (entry.op) {
       case 'noop':
         return undefined
       case 'sync':
-        this.#expire(entry.time)
+        if (entry === given) this.#expire(entry.time)
         return undefined
       case 'set':
         return this.#count('sets', this.#set(entry))
@@ -262,6 +271,7 @@ export class Store {
   }
 
   #expire(cutoffMs: number): void {
+    this.#stats.syncTime = cutoffMs
     for (let node = this.#tree.nextToExpire; node !== undefined; node = this.#tree.nextToExpire) {
       if (node.expireAt > cutoffMs) return
       this.#stats.expireCount += 1
@@ -431,6 +441,12 @@ export class Store {
       if (event !== undefined) this.watchers.replay(event)
     }
   }
+}
+
+/** The same with a later time, and as much time to live. */
+function later(entry: Command, time: number): Command {
+  const { expireAt } = entry
+  return { ...entry, time, expireAt: expireAt === 0 ? 0 : expireAt + time - entry.time }
 }
 
 function permanentBefore2000(expireAt: number): number {

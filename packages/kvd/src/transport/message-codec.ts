@@ -85,8 +85,11 @@ export class MessageWriter {
         this.#flag(body.isTransfer)
         break
       case 'preVoteResp':
+        this.#flag(body.isGranted)
+        break
       case 'voteResp':
         this.#flag(body.isGranted)
+        this.#whole(body.wallMs)
         break
       case 'app':
         this.#wholes(body.prevIndex, body.prevTerm, body.commit)
@@ -102,10 +105,10 @@ export class MessageWriter {
         this.#wholes(body.index, body.hintIndex, body.hintTerm)
         break
       case 'hb':
-        this.#wholes(body.commit, body.readBatch)
+        this.#wholes(body.commit, body.readBatch, body.clusterMs)
         break
       case 'hbResp':
-        this.#whole(body.readBatch)
+        this.#wholes(body.readBatch, body.wallMs)
         break
       case 'readIdx':
         this.#whole(body.batch)
@@ -211,8 +214,9 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
         isTransfer: reader.flag(),
       }
     case 'preVoteResp':
-    case 'voteResp':
       return { type, isGranted: reader.flag() }
+    case 'voteResp':
+      return { type, isGranted: reader.flag(), wallMs: reader.whole() }
     case 'app': {
       const [prevIndex, prevTerm, commit] = [reader.whole(), reader.whole(), reader.whole()]
       const prevChain = reader.u32()
@@ -223,9 +227,14 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
     case 'appReject':
       return { type, index: reader.whole(), hintIndex: reader.whole(), hintTerm: reader.whole() }
     case 'hb':
-      return { type, commit: reader.whole(), readBatch: reader.whole() }
+      return {
+        type,
+        commit: reader.whole(),
+        readBatch: reader.whole(),
+        clusterMs: reader.whole(),
+      }
     case 'hbResp':
-      return { type, readBatch: reader.whole() }
+      return { type, readBatch: reader.whole(), wallMs: reader.whole() }
     case 'readIdx':
       return { type, batch: reader.whole() }
     case 'readIdxResp':

@@ -14,6 +14,8 @@ import { removedBy } from '../simulator/machine.ts'
 import { chainOf } from '../simulator/member.ts'
 
 export const ELECTION_TICKS = 10
+/** What the wall clock says unless a test says otherwise. */
+export const START_MS = 1_450_000_000_000
 
 /** Entries of these terms, from index 1 on, with their chain. */
 export function logOf(terms: readonly number[]): Entry[] {
@@ -56,6 +58,9 @@ export class Bench {
       electionTicks: ELECTION_TICKS,
       heartbeatTicks: 1,
       random: () => 0,
+      clock: () => START_MS,
+      elapsed: () => 0,
+      stamp: (proposal) => proposal,
       chain: chainOf,
       removes: removedBy,
       incarnation: 1,
@@ -134,7 +139,7 @@ export class Bench {
     const term = this.core.view.term + 1
     for (const id of from) this.receive(id, term, { type: 'preVoteResp', isGranted: true })
     for (const id of from)
-      this.receive(id, this.core.view.term, { type: 'voteResp', isGranted: true })
+      this.receive(id, this.core.view.term, { type: 'voteResp', isGranted: true, wallMs: START_MS })
     if (this.core.view.role !== 'leader') throw new Error(`${this.core.id} does not lead`)
     return this
   }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { NONE } from '../../src/raft/types.ts'
-import { Bench, ELECTION_TICKS, logOf, type StartOptions } from '../helpers/raft-lab.ts'
+import { Bench, ELECTION_TICKS, logOf, START_MS, type StartOptions } from '../helpers/raft-lab.ts'
 
 const three = ['a', 'b', 'c']
 
@@ -24,7 +24,7 @@ t.test('a member asks before it raises its term', async (tt) => {
   bench.receive('b', 5, { type: 'preVoteResp', isGranted: true })
   tt.match(bench.core.view, { role: 'candidate', term: 5, vote: 'a' })
   tt.equal(bench.take('vote').length, 2)
-  bench.receive('c', 5, { type: 'voteResp', isGranted: true })
+  bench.receive('c', 5, { type: 'voteResp', isGranted: true, wallMs: START_MS })
   tt.match(bench.core.view, { role: 'leader', term: 5, lead: 'a' })
 })
 
@@ -102,7 +102,12 @@ t.test('a pre-vote binds nobody and changes nothing', async (tt) => {
 t.test('who hears a leader does not help to replace it, unless the leader wants it', async (tt) => {
   for (const type of ['preVote', 'vote'] as const)
     for (const isTransfer of [false, true]) {
-      const bench = new Bench('a', three).receive('b', 1, { type: 'hb', commit: 0, readBatch: 0 })
+      const bench = new Bench('a', three).receive('b', 1, {
+        type: 'hb',
+        commit: 0,
+        readBatch: 0,
+        clusterMs: 0,
+      })
       bench.take('hbResp')
       bench.receive('c', 2, { type, lastIndex: 0, lastTerm: 0, isTransfer })
       const answers = [...bench.sent]
@@ -159,7 +164,7 @@ t.test(
 
 t.test('a leader that a majority does not answer stands down', async (tt) => {
   const bench = new Bench('a', three).lead('b')
-  bench.receive('b', 1, { type: 'hbResp', readBatch: 0 })
+  bench.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS })
   bench.tick(ELECTION_TICKS)
   tt.equal(bench.core.view.role, 'leader', 'one of two is a majority with itself')
   bench.tick(ELECTION_TICKS)
@@ -168,7 +173,7 @@ t.test('a leader that a majority does not answer stands down', async (tt) => {
 
 t.test('messages of earlier terms', async (tt) => {
   const bench = new Bench('a', three, { term: 5 })
-  bench.receive('b', 4, { type: 'hb', commit: 0, readBatch: 0 })
+  bench.receive('b', 4, { type: 'hb', commit: 0, readBatch: 0, clusterMs: 0 })
   tt.match(
     bench.take('appResp'),
     [{ to: 'b', term: 5, index: 0 }],
@@ -177,7 +182,7 @@ t.test('messages of earlier terms', async (tt) => {
   bench.receive('b', 4, { type: 'preVote', lastIndex: 9, lastTerm: 4, isTransfer: false })
   tt.match(bench.take('preVoteResp'), [{ term: 5, isGranted: false }])
   for (const body of [
-    { type: 'voteResp', isGranted: true },
+    { type: 'voteResp', isGranted: true, wallMs: START_MS },
     { type: 'appResp', index: 1, isDamaged: false },
     { type: 'timeoutNow' },
   ] as const)
@@ -190,7 +195,7 @@ t.test('a later term makes a follower of everybody', async (tt) => {
   const leader = new Bench('a', three).lead('b')
   leader.receive('c', 7, { type: 'appResp', index: 0, isDamaged: false })
   tt.match(leader.core.view, { role: 'follower', term: 7, lead: NONE, vote: NONE })
-  leader.receive('b', 8, { type: 'hb', commit: 0, readBatch: 0 })
+  leader.receive('b', 8, { type: 'hb', commit: 0, readBatch: 0, clusterMs: 0 })
   tt.match(leader.core.view, { term: 8, lead: 'b' })
 })
 
@@ -217,7 +222,7 @@ t.test('a leader hands over to whom it is asked to', async (tt) => {
 
 t.test('two leaders in one term are a broken invariant', async (tt) => {
   const bench = new Bench('a', three).lead('b')
-  tt.throws(() => bench.receive('c', 1, { type: 'hb', commit: 0, readBatch: 0 }), {
+  tt.throws(() => bench.receive('c', 1, { type: 'hb', commit: 0, readBatch: 0, clusterMs: 0 }), {
     code: 'INVARIANT',
     rule: 'oneLeader',
   })

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Entry } from '../../src/raft/types.ts'
-import { Bench, logOf } from '../helpers/raft-lab.ts'
+import { Bench, logOf, START_MS } from '../helpers/raft-lab.ts'
 
 const three = ['a', 'b', 'c']
 
@@ -168,7 +168,7 @@ t.test('a window whose messages are lost is found out by heartbeats', async (tt)
   bench.receive('b', 1, { type: 'appResp', index: 1, isDamaged: false })
   for (const id of ['1', '2', '3', '4', '5', '6']) bench.propose(id)
   bench.take('app')
-  bench.receive('b', 1, { type: 'hbResp', readBatch: 0 })
+  bench.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS })
   const [asked] = bench.take('app')
   tt.match(asked, { to: 'b', prevIndex: 5, entries: [] }, 'is it there?')
   bench.receive('b', 1, { type: 'appReject', index: 5, hintIndex: 1, hintTerm: 1 })
@@ -187,7 +187,7 @@ t.test('a member whose entries are gone from the log gets a snapshot', async (tt
   bench.core.compact(3)
   bench.take('app')
   bench.receive('c', 1, { type: 'appReject', index: 0, hintIndex: 0, hintTerm: 0 })
-  bench.receive('c', 1, { type: 'hbResp', readBatch: 0 }).pump()
+  bench.receive('c', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS }).pump()
   tt.match(bench.take('snapOffer'), [{ to: 'c', meta: { index: 3, term: 1 } }])
   bench.propose('3')
   tt.same(
@@ -254,7 +254,11 @@ t.test('a heartbeat commits no more than the member has', async (tt) => {
   bench.tick()
   const commits = bench.take('hb').map(({ to, commit }) => `${to}:${commit}`)
   tt.same(commits, ['b:2', 'c:0'])
-  tt.throws(() => new Bench('c', three).receive('a', 1, { type: 'hb', commit: 2, readBatch: 0 }), {
-    message: /log\.commit/,
-  })
+  tt.throws(
+    () =>
+      new Bench('c', three).receive('a', 1, { type: 'hb', commit: 2, readBatch: 0, clusterMs: 0 }),
+    {
+      message: /log\.commit/,
+    },
+  )
 })

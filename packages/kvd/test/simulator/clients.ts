@@ -1,6 +1,6 @@
 import { command, type Command } from '../../src/store/command.ts'
 import type { Random } from '../helpers/random.ts'
-import type { Cluster } from './cluster.ts'
+import { START_MS, type Cluster } from './cluster.ts'
 import { encodeRequest } from './machine.ts'
 import type { Member } from './member.ts'
 
@@ -64,7 +64,7 @@ export class Clients {
   #command(): Command {
     const random = this.#random
     const key = random.pick(['/a', '/b', '/d/x', '/d/y', '/q'])
-    const time = 1_450_000_000_000 + this.#cluster.agenda.now
+    const time = START_MS
     const value = `${random.int(0, 99)}`
     const op = random.pick([
       'set',

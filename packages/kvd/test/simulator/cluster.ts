@@ -9,6 +9,9 @@ import { chainOf, Member, type MemberPorts } from './member.ts'
 import { Network, type Parcel } from './network.ts'
 import { drawPlan, type Plan } from './plan.ts'
 
+/** When virtual time begins, milliseconds since 1970. */
+export const START_MS = 1_450_000_000_000
+
 /** What somebody outside wants to hear. */
 export interface Outside {
   answered(member: Member, id: string, index: number): void
@@ -54,6 +57,8 @@ export class Cluster {
       plan: this.plan,
       random,
       checker: this.checker,
+      wallMs: () => START_MS + this.agenda.now,
+      elapsedMs: () => this.agenda.now,
       send: (parcel) => {
         const { from, to } = parcel.message
         this.checker.sent(from, to, parcel.message)

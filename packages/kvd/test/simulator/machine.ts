@@ -1,7 +1,12 @@
 import { Buffer } from 'node:buffer'
-import { decodeCommand, CommandWriter, type Command } from '../../src/store/command.ts'
+import {
+  CommandWriter,
+  decodeCommand,
+  stampCommand,
+  type Command,
+} from '../../src/store/command.ts'
 import { Store } from '../../src/store/store.ts'
-import type { Conf, ConfChange, Entry } from '../../src/raft/types.ts'
+import type { Conf, ConfChange, Entry, Proposal } from '../../src/raft/types.ts'
 import { textOf } from '../helpers/commands.ts'
 import type { Snapshot } from './virtual-disk.ts'
 
@@ -20,6 +25,11 @@ export function encodeRequest(command: Command): Uint8Array {
   writer.append(command)
   // Behind the length of the frame, which the log does not need.
   return new Uint8Array(writer.take().subarray(4))
+}
+
+export function stampRequest(proposal: Proposal, clusterMs: number): Proposal {
+  stampCommand(proposal.data, clusterMs)
+  return proposal
 }
 
 export function encodeConf(change: ConfChange): Uint8Array {

@@ -2,7 +2,7 @@ import { Core } from '../../src/raft/core.ts'
 import type { Entry, Message, Proposal, Ready } from '../../src/raft/types.ts'
 import type { Random } from '../helpers/random.ts'
 import type { Checker } from './checker.ts'
-import { hashText, Machine, removedBy } from './machine.ts'
+import { hashText, Machine, removedBy, stampRequest } from './machine.ts'
 import type { Parcel } from './network.ts'
 import type { Plan } from './plan.ts'
 import { VirtualDisk, type DiskBatch, type Snapshot } from './virtual-disk.ts'
@@ -11,6 +11,9 @@ export interface MemberPorts {
   readonly plan: Plan
   readonly random: Random
   readonly checker: Checker
+  /** A member's clocks: the one on the wall, and the one that only runs. */
+  wallMs(member: Member): number
+  elapsedMs(member: Member): number
   send(parcel: Parcel): void
   /** The disk has something to do: its oldest batch becomes durable some time later. */
   diskWanted(member: Member): void
@@ -72,6 +75,9 @@ export class Member {
       electionTicks: plan.electionTicks,
       heartbeatTicks: 1,
       random: () => random.next(),
+      clock: () => this.#ports.wallMs(this),
+      elapsed: () => this.#ports.elapsedMs(this),
+      stamp: stampRequest,
       chain: chainOf,
       removes: removedBy,
       incarnation: this.incarnation,
@@ -235,6 +241,7 @@ export class Member {
     const change = this.machine.apply(entry)
     if (change !== undefined) this.machine.conf = core.applyConf(change)
     core.applied(entry.index)
+    core.syncedTo(this.machine.store.syncTime)
     this.#ports.checker.applied(this, entry)
     if (entry.id !== '') this.#ports.answered(this, entry.id, entry.index)
     if (change?.type === 'remove' && change.id === this.id) this.isGone = true

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { Buffer } from 'node:buffer'
 import * as fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { command, CommandWriter, decodeCommand, frames } from '../../src/store/command.ts'
+import {
+  command,
+  CommandWriter,
+  decodeCommand,
+  frames,
+  stampCommand,
+} from '../../src/store/command.ts'
 import type { Command, Operation } from '../../src/store/command.ts'
 import {
   isRefusal,
@@ -125,7 +131,7 @@ const fields: { [Name in keyof Command]: fc.Arbitrary<Command[Name]> } = {
   dir: fc.boolean(),
   recursive: fc.boolean(),
   refresh: fc.boolean(),
-  expireAt: fc.oneof(fc.constant(0), fc.double({ noNaN: true, min: -1e13, max: 1e13 })),
+  expireAt: fc.oneof(fc.constant(0), fc.integer({ min: -1e13, max: 1e13 })),
   prevValue: text,
   prevIndex: fc.constantFrom('', '7', '18446744073709551615'),
 }
@@ -143,6 +149,22 @@ t.test('commands survive the log, many in one batch', async (tt) => {
   })
   holds(tt, 'through a writer of any first size', survive, 500)
 })
+
+t.test(
+  'a stamp moves the time of a command and its expiration, whatever they were before',
+  async (tt) => {
+    const moves = fc.property(commands, fc.nat(2 ** 42), fc.nat(2 ** 42), (entry, before, time) => {
+      const writer = new CommandWriter()
+      writer.append(entry)
+      const packed = writer.take().subarray(4)
+      stampCommand(packed, before)
+      stampCommand(packed, time)
+      const expireAt = entry.expireAt === 0 ? 0 : entry.expireAt + time - entry.time
+      assert.deepEqual(decodeCommand(packed), { ...entry, time, expireAt })
+    })
+    holds(tt, 'and nothing else of it', moves, 500)
+  },
+)
 
 t.test('a batch that was taken is not touched by what is written next', async (tt) => {
   const writer = new CommandWriter()

@@ -156,6 +156,24 @@ t.test('expiry', async (tt) => {
   tt.equal(store.counter('expireCount'), 3)
 })
 
+t.test('time does not go back behind a sync', async (tt) => {
+  const store = storeOf([sync(NOW + 9000), set('/k', { time: NOW + 1000, expireAt: NOW + 3000 })])
+  tt.equal(store.syncTime, NOW + 9000)
+  tt.match(
+    store.history.at(1)?.json,
+    '"expiration":"2016-01-01T00:00:11Z","ttl":2',
+    'it lives for its two seconds all the same',
+  )
+  store.apply(sync(NOW + 8000))
+  tt.equal(store.syncTime, NOW + 9000)
+  store.apply(set('/old', { time: NOW, expireAt: Date.UTC(1999, 1) }))
+  tt.equal(store.nextExpiry, NOW + 11_000, 'what is permanent stays so')
+
+  const again = new Store({ historySize: 10 })
+  again.load(store.takeChanges().state, store.rows(), [])
+  tt.equal(again.syncTime, NOW + 9000, 'a restart changes nothing')
+})
+
 t.test('a TTL goes with a set or compareAndSwap without one, and with a new one', async (tt) => {
   for (const again of [
     set('/k'),

@@ -47,10 +47,8 @@ const body: fc.Arbitrary<MessageBody> = fc.oneof(
     },
     { noNullPrototype: true },
   ),
-  fc.record(
-    { type: fc.constantFrom('preVoteResp' as const, 'voteResp' as const), isGranted: flag },
-    { noNullPrototype: true },
-  ),
+  record({ type: fc.constant('preVoteResp' as const), isGranted: flag }),
+  record({ type: fc.constant('voteResp' as const), isGranted: flag, wallMs: whole }),
   record({
     type: fc.constant('app' as const),
     prevIndex: whole,
@@ -66,8 +64,8 @@ const body: fc.Arbitrary<MessageBody> = fc.oneof(
     hintIndex: whole,
     hintTerm: whole,
   }),
-  record({ type: fc.constant('hb' as const), commit: whole, readBatch: whole }),
-  record({ type: fc.constant('hbResp' as const), readBatch: whole }),
+  record({ type: fc.constant('hb' as const), commit: whole, readBatch: whole, clusterMs: whole }),
+  record({ type: fc.constant('hbResp' as const), readBatch: whole, wallMs: whole }),
   record({ type: fc.constant('readIdx' as const), batch: whole }),
   record({ type: fc.constant('readIdxResp' as const), batch: whole, index: whole }),
   record({ type: fc.constant('prop' as const), proposal }),

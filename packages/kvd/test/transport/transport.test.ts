@@ -116,7 +116,7 @@ async function pair(tt: Test): Promise<{ sender: Station; receiver: Station }> {
 }
 
 function heartbeat(commit: number): Message {
-  return { type: 'hb', from: 'a1', to: 'b2', term: 1, commit, readBatch: 0 }
+  return { type: 'hb', from: 'a1', to: 'b2', term: 1, commit, readBatch: 0, clusterMs: 0 }
 }
 
 function append(index: number, bytes = 1): Message {
