@@ -122,6 +122,7 @@ async function createMember(
     electionTicks: Math.ceil(config.electionMs / config.heartbeatMs),
     requestTimeoutMs: 5_000 + 2 * config.electionMs,
     nowMs: Date.now,
+    elapsedMs: () => performance.now(),
     random: Math.random,
     onFailure: (error) => fail(error),
   })
@@ -329,9 +330,11 @@ function keepExpiring({ store, replica }: Parts): () => void {
   let isProposed = false
   const timer = setInterval(() => {
     const next = store.nextExpiry
-    if (isProposed || !replica.isLeader || next === undefined || next > Date.now()) return
+    if (isProposed || !replica.isLeader || next === undefined) return
+    const time = replica.clusterNow
+    if (next > time) return
     isProposed = true
-    replica.propose(command({ op: 'sync', time: Date.now() }), () => {
+    replica.propose(command({ op: 'sync', time }), () => {
       isProposed = false
     })
   }, EXPIRY_GRAIN_MS)

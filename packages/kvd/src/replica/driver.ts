@@ -71,6 +71,7 @@ export class Driver {
       this.#queue.begin(birth?.identity, log.added, log.hard)
     this.#offers = this.#openOffers()
     disk.forget()
+    this.core.syncedTo(store.syncTime)
     this.#noteConf()
   }
 
@@ -180,6 +181,7 @@ export class Driver {
       this.#memory.applied(entry)
       this.#listener.applied(entry, outcome)
     }
+    this.core.syncedTo(this.machine.store.syncTime)
     if (isOther) this.#followConf()
     const isKept = !this.#isAlone || this.core.view.conf.learners.length > 0
     this.#memory.cut(isKept, this.#offers.heldIndex)
@@ -237,6 +239,7 @@ export class Driver {
       const { index, term } = place
       logger.info(`raft: ${memberId} restored snapshot [index: ${index}, term: ${term}]`)
       this.machine.store.adopt(store)
+      this.core.syncedTo(store.syncTime)
       this.#applied = index
       this.#memory.restart()
       this.#images.restart(index)

@@ -50,7 +50,10 @@ export interface ReplicaOptions {
   readonly electionTicks: number
   /** Milliseconds until an unanswered proposal is told that it timed out. */
   readonly requestTimeoutMs: number
+  /** The wall clock, milliseconds since 1970. */
   readonly nowMs: () => number
+  /** Milliseconds that pass evenly, whatever happens to the wall clock. */
+  readonly elapsedMs: () => number
   /** In [0, 1). */
   readonly random: () => number
   readonly onFailure: (error: DiskError) => void

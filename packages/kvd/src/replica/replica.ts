@@ -146,6 +146,11 @@ export class Replica {
     return this.#leadership.sinceMs
   }
 
+  /** Leader: the time by which nodes expire, milliseconds since 1970. */
+  get clusterNow(): number {
+    return this.#driver.core.clusterNow()
+  }
+
   /** What this member has applied is all that was ever acknowledged: nobody else has a say. */
   get isAlone(): boolean {
     return this.#driver.isAlone

@@ -5,6 +5,7 @@ import { Core } from '../raft/core.ts'
 import type { CoreStart } from '../raft/state.ts'
 import type { Entry } from '../raft/types.ts'
 import { entryChain } from '../storage/entry-codec.ts'
+import { stampCommand } from '../store/command.ts'
 import type { ReplicaOptions } from './options.ts'
 
 /** Limits of etcd 2.3 (etcdserver/raft.go), the last two of raft.md 3.1. */
@@ -60,6 +61,12 @@ export function createCore(
     electionTicks: options.electionTicks,
     heartbeatTicks: 1,
     random: options.random,
+    clock: options.nowMs,
+    elapsed: options.elapsedMs,
+    stamp: (proposal, clusterMs) => {
+      stampCommand(proposal.data, clusterMs)
+      return proposal
+    },
     chain: entryChain,
     removes: removedBy,
     incarnation: loaded.incarnation,

@@ -169,7 +169,7 @@ function readPlace(fields: ReadonlyMap<string, unknown>): Place {
 }
 
 function readStats(fields: ReadonlyMap<string, unknown>): StoreStats {
-  const stats: StoreStats = { ...createStats() }
+  const stats: StoreStats = { ...createStats(), syncTime: whole(fields, 'syncTime') }
   for (const counter of COUNTERS) if (fields.has(counter)) stats[counter] = whole(fields, counter)
   return stats
 }
