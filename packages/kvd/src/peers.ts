@@ -151,6 +151,11 @@ export class Peers implements Network, Traffic {
     this.#listener?.unreachable(id)
   }
 
+  /** Messages that could not be sent. */
+  get dropped(): number {
+    return this.#transport.dropped
+  }
+
   followers(): Record<string, object> {
     const { roster, identity } = this.#options
     const ids = roster.members().map(({ id }) => id)

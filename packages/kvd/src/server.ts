@@ -279,7 +279,13 @@ function openClients({ config, logger, store, replica, cluster, peers, fdLimit }
   clients: ClientListener
   sockets: WatchSockets
 } {
-  const metrics = new Metrics({ store, replica, openFiles: countOpenFiles, maxFiles: fdLimit })
+  const metrics = new Metrics({
+    store,
+    replica,
+    openFiles: countOpenFiles,
+    maxFiles: fdLimit,
+    messages: peers,
+  })
   const auth = openAuth(store, replica, logger)
   const context: HttpContext = {
     store,

@@ -1,5 +1,6 @@
 import type { LogLevel } from '@flotilla/daemon'
 import { SERVER_VERSION } from '../cluster.ts'
+import { NONE } from '../raft/types.ts'
 import type { HttpContext } from './context.ts'
 import {
   allowMethods,
@@ -23,23 +24,36 @@ export function answerVersion(
 
 /** A commit that takes longer than this is a sick disk (raft.md 5.4). */
 const STALLED_MS_MAX = 1_000
+/** The cluster must confirm a read within this time (raft.md 10). */
+const CONFIRM_MS_MAX = 1_000
 
-/** GET /health: true while writes become durable, else false with the reason. */
+/** GET /health: true while this member can serve reads and writes of the cluster, else false with the reason. */
 export function answerHealth(
   context: HttpContext,
   request: RawRequest,
   responder: Responder,
 ): void {
   if (!allowMethods(request, responder, ['GET'])) return
+  let isAnswered = false
+  const answer = (reason: string | undefined): void => {
+    if (isAnswered) return
+    isAnswered = true
+    clearTimeout(timer)
+    if (reason === undefined) responder.reply(200, TEXT_TYPE, '{"health": "true"}')
+    else responder.reply(503, TEXT_TYPE, `{"health": "false", "reason": "${reason}"}\n`)
+  }
+  const late = (): void =>
+    answer(
+      context.replica.lead === NONE
+        ? 'nobody leads the cluster'
+        : 'a majority of the members does not answer',
+    )
+  const timer = setTimeout(late, CONFIRM_MS_MAX)
   const { isFull, stalledMs } = context.replica.status
-  const reason = isFull
-    ? 'no room left on the disk'
-    : stalledMs > STALLED_MS_MAX
-      ? 'the disk does not answer'
-      : undefined
-  if (reason !== undefined)
-    responder.reply(503, TEXT_TYPE, `{"health": "false", "reason": "${reason}"}\n`)
-  else responder.reply(200, TEXT_TYPE, '{"health": "true"}')
+  if (isFull) answer('no room left on the disk')
+  else if (stalledMs > STALLED_MS_MAX) answer('the disk does not answer')
+  else if (context.replica.isAlone) answer(undefined)
+  else context.replica.readIndex((problem) => answer(problem?.cause))
 }
 
 /** GET /v2/machines: all client URLs, sorted, without newline. */

@@ -12,6 +12,8 @@ export type KeysRequest =
       readonly recursive: boolean
       readonly sorted: boolean
       readonly quorum: boolean
+      /** Milliseconds since this member last heard of a leader; more, and the read is one at quorum. */
+      readonly maxStalenessMs: number
     }
   | {
       readonly type: 'watch'
@@ -38,13 +40,20 @@ class Refused extends Error {
   }
 }
 
+const PLAIN_READ: KeysRequest = {
+  type: 'read',
+  recursive: false,
+  sorted: false,
+  quorum: false,
+  maxStalenessMs: Infinity,
+}
+
 const NO_PARAMETERS: Parameters = new Map()
 
 /** Reads a request; the checks come in the original's order (kvd.md 2.3). */
 export function parseKeysRequest(request: RawRequest, key: string, nowMs: number): KeysRequest {
   const isRead = request.method === 'GET' || request.method === 'HEAD'
-  if (isRead && request.query === '')
-    return { type: 'read', recursive: false, sorted: false, quorum: false }
+  if (isRead && request.query === '') return PLAIN_READ
   if (request.method === 'PUT' && request.query === '') {
     const value = loneValue(request)
     if (value !== undefined)
@@ -92,7 +101,13 @@ function parseFully(request: RawRequest, key: string, nowMs: number): KeysReques
   if (method === 'GET' && wait && !quorum)
     return { type: 'watch', recursive, stream, waitIndex: Number(waitIndex) }
   if (method === 'GET' || method === 'HEAD')
-    return { type: 'read', recursive, sorted, quorum: quorum && method === 'GET' }
+    return {
+      type: 'read',
+      recursive,
+      sorted,
+      quorum: quorum && method === 'GET',
+      maxStalenessMs: readStaleness(form),
+    }
   const conditions = {
     prevExist,
     prevValue: prevValue ?? '',
@@ -202,6 +217,14 @@ function uint(form: Parameters, name: string, code: 202 | 203): string | undefin
   if (digits.length > 20 || (digits.length === 20 && BigInt(digits) > UINT64_MAX))
     throw new Refused(code, `invalid value for "${name}"`)
   return digits
+}
+
+/** kvd only (raft.md 8.2). */
+function readStaleness(form: Parameters): number {
+  const text = first(form, 'maxStalenessMs')
+  if (text === undefined) return Infinity
+  if (!/^\d{1,15}$/.test(text)) throw new Refused(209, 'invalid value for "maxStalenessMs"')
+  return Number(text)
 }
 
 function readTtl(form: Parameters): number | undefined {

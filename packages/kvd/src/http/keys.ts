@@ -85,7 +85,7 @@ function sentPath(request: RawRequest): string {
 function serve(call: Call, parsed: Exclude<KeysRequest, { type: 'refused' }>): void {
   switch (parsed.type) {
     case 'read':
-      if (parsed.quorum && !call.context.replica.isAlone) readAtQuorum(call, parsed)
+      if (needsQuorum(call.context, parsed)) readAtQuorum(call, parsed)
       else read(call, parsed)
       break
     case 'watch':
@@ -98,6 +98,11 @@ function serve(call: Call, parsed: Exclude<KeysRequest, { type: 'refused' }>): v
 }
 
 type ReadRequest = Extract<KeysRequest, { type: 'read' }>
+
+function needsQuorum({ replica }: HttpContext, { quorum, maxStalenessMs }: ReadRequest): boolean {
+  if (replica.isAlone) return false
+  return quorum || (maxStalenessMs !== Infinity && replica.stalenessMs > maxStalenessMs)
+}
 
 /** Waits until whatever was acknowledged before now is applied here. */
 function readAtQuorum(call: Call, wanted: ReadRequest): void {
@@ -157,7 +162,10 @@ function write(call: Call, command: Command, isShort: boolean): void {
 function refuse(call: Call, problem: Refusal): void {
   const status = statusOf(problem.code)
   call.context.counters.failed(call.method, status)
-  const head = `${JSON_TYPE}${call.context.cluster.head}X-Etcd-Index: ${problem.index}\r\n`
+  const { cluster, store } = call.context
+  // Clients of the original find it in the text of the cause alone.
+  const first = problem.code === 401 ? `X-Kvd-History-First: ${store.history.first}\r\n` : ''
+  const head = `${JSON_TYPE}${cluster.head}X-Etcd-Index: ${problem.index}\r\n${first}`
   call.responder.reply(status, head, refusalJson(problem))
 }
 

@@ -1,4 +1,5 @@
 import type { Registry } from 'prom-client'
+import { NONE } from '../raft/types.ts'
 import { COUNTERS, type Counter } from '../store/stats.ts'
 import type { Store } from '../store/store.ts'
 import type { Replica } from '../replica/replica.ts'
@@ -49,6 +50,8 @@ export interface MetricsSources {
   readonly replica: Replica
   readonly openFiles: () => number
   readonly maxFiles: number
+  /** To other members. */
+  readonly messages: { readonly dropped: number }
 }
 
 /** Everything /metrics shows, under the original's names (kvd.md 9) and our own `kvd_...`. */
@@ -59,11 +62,15 @@ export class Metrics implements RequestCounters {
   readonly #durations = new Map<string, Histogram>()
   readonly #fsync = new Histogram()
   readonly #proposals = new Histogram()
+  #leaderChanges = 0
   #process: Promise<Registry> | undefined
 
   constructor(sources: MetricsSources) {
     this.#sources = sources
     sources.replica.onProposal((ms) => this.#proposals.observe(ms / 1000))
+    sources.replica.onLead(() => {
+      this.#leaderChanges += 1
+    })
     sources.replica.onCommit((commitMs) => this.#fsync.observe(commitMs / 1000))
   }
 
@@ -104,7 +111,12 @@ export class Metrics implements RequestCounters {
   }
 
   #families(): readonly MetricFamily[] {
-    return [...this.#requestFamilies(), ...this.#storeFamilies(), ...this.#logFamilies()]
+    return [
+      ...this.#requestFamilies(),
+      ...this.#storeFamilies(),
+      ...this.#logFamilies(),
+      ...this.#raftFamilies(),
+    ]
   }
 
   #requestFamilies(): readonly MetricFamily[] {
@@ -179,6 +191,49 @@ export class Metrics implements RequestCounters {
         'All counters of /v2/stats/store, added up.',
         'counter',
         () => COUNTERS.reduce((sum, counter) => sum + store.counter(counter), 0),
+      ),
+    ]
+  }
+
+  #raftFamilies(): readonly MetricFamily[] {
+    const { replica, messages } = this.#sources
+    return [
+      single('kvd_raft_term', 'The term of this member.', 'gauge', () => replica.term),
+      single('kvd_raft_is_leader', '1 while this member leads.', 'gauge', () =>
+        replica.isLeader ? 1 : 0,
+      ),
+      single('kvd_raft_has_leader', '1 while this member knows who leads.', 'gauge', () =>
+        replica.lead === NONE ? 0 : 1,
+      ),
+      single(
+        'kvd_raft_commit',
+        'Index of the last log entry known to be committed.',
+        'gauge',
+        () => replica.raft.commit,
+      ),
+      single(
+        'kvd_raft_applied',
+        'Index of the last log entry in the store.',
+        'gauge',
+        () => replica.appliedIndex,
+      ),
+      single(
+        'kvd_raft_last',
+        'Index of the last entry in the log.',
+        'gauge',
+        () => replica.lastIndex,
+      ),
+      single(
+        'kvd_raft_leader_changes_total',
+        'How often another member began to lead, or none.',
+        'counter',
+        () => this.#leaderChanges,
+      ),
+      single(
+        'etcd_rafthttp_message_sent_failed_total',
+        'Messages to other members that could not be sent.',
+        'counter',
+        () => messages.dropped,
       ),
     ]
   }

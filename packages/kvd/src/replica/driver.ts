@@ -1,7 +1,7 @@
 import { Machine, type Outcome } from '../machine.ts'
 import { Roster } from '../membership/roster.ts'
 import type { Core } from '../raft/core.ts'
-import type { Entry, MemberId, Message, Ready } from '../raft/types.ts'
+import { NONE, type Entry, type MemberId, type Message, type Ready } from '../raft/types.ts'
 import type { Snapshot } from '../transport/snapshot-receiver.ts'
 import { DiskQueue, type Install } from './disk-queue.ts'
 import { Images, type Rows } from './images.ts'
@@ -51,6 +51,8 @@ export class Driver {
   /** Has arrived; the core decides whether it is installed. */
   #staged: Snapshot | undefined
   #imageWaiters: (() => void)[] = []
+  /** When the leader last spoke. */
+  #heardMs = 0
 
   /** Loads the store from what the disk recovered; entries behind it are applied as they are known to be committed. */
   constructor(options: ReplicaOptions, listener: DriverListener) {
@@ -130,6 +132,15 @@ export class Driver {
     return this.#queue.stalledMs
   }
 
+  /** Since the leader was last heard; a leader knows that it still is one by the last check of its quorum. */
+  get stalenessMs(): number {
+    const { tickMs, electionTicks, elapsedMs } = this.#options
+    const { role, lead } = this.core.view
+    if (this.#isAlone) return 0
+    if (role === 'leader') return 2 * tickMs * electionTicks
+    return lead === NONE ? Infinity : elapsedMs() - this.#heardMs
+  }
+
   /** Carries out what there is at the end of this turn. */
   schedule(): void {
     if (this.#isScheduled) return
@@ -200,8 +211,11 @@ export class Driver {
   /** Messages of other members, in order. */
   receive(messages: readonly Message[]): void {
     if (this.#isStopped) return
-    for (const message of messages)
-      if (!this.machine.roster.isRemoved(message.from)) this.core.step(message)
+    for (const message of messages) {
+      if (this.machine.roster.isRemoved(message.from)) continue
+      this.core.step(message)
+      if (message.from === this.core.view.lead) this.#heardMs = this.#options.elapsedMs()
+    }
     this.schedule()
   }
 

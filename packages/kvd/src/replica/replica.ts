@@ -146,6 +146,11 @@ export class Replica {
     return this.#leadership.sinceMs
   }
 
+  /** At most so old is what this member has applied: Infinity without a leader. */
+  get stalenessMs(): number {
+    return this.#driver.stalenessMs
+  }
+
   /** Leader: the time by which nodes expire, milliseconds since 1970. */
   get clusterNow(): number {
     return this.#driver.core.clusterNow()
@@ -197,7 +202,9 @@ export class Replica {
 
   propose(entry: Command, waiter: Waiter<StoreEvent | Refusal | undefined>): void {
     this.#writer.append(entry)
-    this.#add('request', this.#writer.takeOne(), (told) => waiter(typeof told === 'string' ? undefined : told))
+    this.#add('request', this.#writer.takeOne(), (told) =>
+      waiter(typeof told === 'string' ? undefined : told),
+    )
   }
 
   /** `propose` for code that is not on the hot path. */
