@@ -16,6 +16,7 @@ import { Proposals, type Told, type Waiter } from './proposals.ts'
 import { QuorumReads, type Reader } from './quorum-reads.ts'
 
 const HOUSEKEEPING_MS = 500
+const STALLED_MS_MAX = 10_000
 
 const NO_ROOM = 'etcdserver: no space left on the disk'
 const STOPPED = 'etcdserver: server stopped'
@@ -289,6 +290,8 @@ export class Replica {
     this.#reads.expire()
     this.#driver.tryForRoom()
     if (this.#isClosed) return
+    // Whoever leads with a disk that does not answer holds up everybody (raft.md 5.4).
+    if (this.#driver.stalledMs > STALLED_MS_MAX) this.#driver.handOver()
     for (const id of this.#learners.takeReady())
       this.#add('conf', encodeChange({ type: 'promote', id }), () => undefined)
   }
