@@ -7,17 +7,12 @@ import type { Refusal } from './store/errors.ts'
 import type { StoreEvent } from './store/event.ts'
 import type { Store } from './store/store.ts'
 
-/** What an entry came to. */
-export type Outcome =
-  | { readonly type: 'request'; readonly outcome: StoreEvent | Refusal | undefined }
-  | {
-      readonly type: 'conf'
-      /** `none` when the change turned out to be invalid. */
-      readonly change: ConfChange
-      readonly problem: ChangeProblem | undefined
-    }
-
-const NOTHING: Outcome = { type: 'request', outcome: undefined }
+/** What a change of the membership came to. */
+export interface Changed {
+  /** `none` when it turned out to be invalid. */
+  readonly change: ConfChange
+  readonly problem: ChangeProblem | undefined
+}
 
 /** What a member makes of the log: the store, the members in it, and who counts. Pure: every member decides alike. */
 export class Machine {
@@ -33,15 +28,24 @@ export class Machine {
     return this.roster.conf()
   }
 
-  apply(entry: Entry): Outcome {
-    if (entry.kind === 'request')
-      return { type: 'request', outcome: this.store.apply(decodeCommand(bufferOf(entry.data))) }
-    if (entry.kind === 'noop') return NOTHING
+  /** Carries out an entry, whatever it is. */
+  apply(entry: Entry): void {
+    if (entry.kind === 'conf') this.applyChange(entry)
+    else this.applyRequest(entry)
+  }
+
+  /** Of a request or a no-op. */
+  applyRequest(entry: Entry): StoreEvent | Refusal | undefined {
+    return entry.kind === 'noop' ? undefined : this.store.apply(decodeCommand(bufferOf(entry.data)))
+  }
+
+  /** Of an entry of kind `conf`. */
+  applyChange(entry: Entry): Changed {
     const change = decodeChange(entry)
     const problem = this.roster.judge(change)
-    if (problem !== undefined) return { type: 'conf', change: { type: 'none' }, problem }
+    if (problem !== undefined) return { change: { type: 'none' }, problem }
     this.roster.apply(change)
-    return { type: 'conf', change: confChangeOf(change), problem }
+    return { change: confChangeOf(change), problem }
   }
 }
 

@@ -124,9 +124,9 @@ export class RaftLog {
     const index = this.last + 1
     const before = this.chain(this.last)
     invariant(before !== undefined, 'log.chain', () => `no chain at ${this.last}`)
-    // Written out: this is on the way of every write.
-    const chain = this.#chain(before, { index, term, kind, id, data })
-    const entry: Entry = { index, term, kind, id, data, chain }
+    // One object, written out: this is on the way of every write.
+    const entry = { index, term, kind, id, data, chain: 0 }
+    entry.chain = this.#chain(before, entry)
     this.#push(entry)
     return entry
   }
@@ -245,8 +245,10 @@ export class RaftLog {
     )
     this.#offsetTerm = this.term(index) ?? 0
     this.#offsetChain = this.chain(index) ?? 0
-    this.#entries.splice(0, index - this.#offset)
-    this.#batches.splice(0, index - this.#offset)
+    const rest = index - this.#offset
+    const isAll = rest === this.#entries.length
+    this.#entries = isAll ? [] : this.#entries.slice(rest)
+    this.#batches = isAll ? [] : this.#batches.slice(rest)
     this.#offset = index
   }
 

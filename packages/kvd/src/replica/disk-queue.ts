@@ -2,7 +2,6 @@ import type { Entry, HardState, Message, Place, Ready } from '../raft/types.ts'
 import type { Disk } from '../storage/disk.ts'
 import { packEntries } from '../storage/entry-codec.ts'
 import type { Batch, Identity } from '../storage/messages.ts'
-import { ByteWriter } from '../store/bytes.ts'
 import { NO_ROWS, type Rows } from './images.ts'
 
 /** What waits for the disk: one or more Readys in one. */
@@ -30,6 +29,7 @@ interface InFlight {
   readonly seq: number
   readonly after: readonly Message[]
   readonly install: Install | undefined
+  readonly entries: readonly Entry[]
   readonly batch: Batch
   readonly sinceMs: number
 }
@@ -50,7 +50,6 @@ export interface DiskQueueOptions {
  */
 export class DiskQueue {
   readonly #options: DiskQueueOptions
-  readonly #writer = new ByteWriter()
   #waiting = createWaiting()
   #inFlight: InFlight | undefined
   /** Of a batch that found no room: it is tried again. */
@@ -96,9 +95,11 @@ export class DiskQueue {
 
   /** @param install the snapshot that the Ready wants installed */
   add({ seq, isDurable, entries, hard, after }: Ready, install?: Install): void {
-    if (!isDurable && !this.#hasWaiting && !this.isBusy && this.#refused === undefined) {
-      this.#options.released(seq, after)
-      return
+    if (!isDurable) {
+      const isFree = !this.#hasWaiting && !this.isBusy && this.#refused === undefined
+      if (isFree) this.#options.released(seq, after)
+      // Nothing of it belongs on the disk or waits for it: a later batch speaks for it as well.
+      if (isFree || after.length === 0) return
     }
     const waiting = this.#waiting
     waiting.seq = seq
@@ -123,7 +124,7 @@ export class DiskQueue {
     this.#seq += 1
     const batch: Batch = {
       seq: this.#seq,
-      entries: packEntries(this.#writer, entries),
+      entries: packEntries(entries),
       firstIndex,
       hard: this.#news(hard),
       commit: this.#options.commit(),
@@ -133,7 +134,7 @@ export class DiskQueue {
       ...(isReplaced ? NO_ROWS : this.#options.rows(entries.length)),
       ...(install !== undefined && { packs: install.packs, image: install.image }),
     }
-    this.#inFlight = { seq, after, install, batch, sinceMs: this.#options.nowMs() }
+    this.#inFlight = { seq, after, install, entries, batch, sinceMs: this.#options.nowMs() }
     this.#options.disk.write(batch)
   }
 
@@ -163,7 +164,8 @@ export class DiskQueue {
     if (refused === undefined) return
     this.#refused = undefined
     this.#seq += 1
-    const batch = { ...refused.batch, seq: this.#seq }
+    // What was handed over is with the other thread.
+    const batch = { ...refused.batch, seq: this.#seq, entries: packEntries(refused.entries) }
     this.#inFlight = { ...refused, batch }
     this.#options.disk.write(batch)
   }

@@ -1,4 +1,6 @@
-import { Machine, type Outcome } from '../machine.ts'
+import { Machine, type Changed } from '../machine.ts'
+import type { Refusal } from '../store/errors.ts'
+import type { StoreEvent } from '../store/event.ts'
 import { Roster } from '../membership/roster.ts'
 import type { Core } from '../raft/core.ts'
 import { NONE, type Entry, type MemberId, type Message, type Ready } from '../raft/types.ts'
@@ -16,7 +18,8 @@ export interface DriverListener {
   pumping(): void
   /** Apart from entries: what a Ready says, before its entries are applied. */
   ready(ready: Ready): void
-  applied(entry: Entry, outcome: Outcome): void
+  applied(id: string, outcome: StoreEvent | Refusal | undefined): void
+  changed(id: string, changed: Changed): void
   /** The Ready is carried out. */
   done(ready: Ready): void
   /** A member came, went or got other URLs. */
@@ -182,20 +185,28 @@ export class Driver {
     if (entries.length === 0) return
     let isOther = false
     for (const entry of entries) {
-      const outcome = this.machine.apply(entry)
-      if (outcome.type === 'conf') {
-        this.core.applyConf(outcome.change)
+      if (entry.kind === 'conf') {
+        const changed = this.machine.applyChange(entry)
+        this.core.applyConf(changed.change)
+        this.#noteApplied(entry)
+        this.#listener.changed(entry.id, changed)
         isOther = true
+      } else {
+        const outcome = this.machine.applyRequest(entry)
+        this.#noteApplied(entry)
+        if (entry.id !== '') this.#listener.applied(entry.id, outcome)
       }
-      this.core.applied(entry.index)
-      this.#applied = entry.index
-      this.#memory.applied(entry)
-      this.#listener.applied(entry, outcome)
     }
     this.core.syncedTo(this.machine.store.syncTime)
     if (isOther) this.#followConf()
     const isKept = !this.#isAlone || this.core.view.conf.learners.length > 0
     this.#memory.cut(isKept, this.#offers.heldIndex)
+  }
+
+  #noteApplied(entry: Entry): void {
+    this.core.applied(entry.index)
+    this.#applied = entry.index
+    this.#memory.applied(entry)
   }
 
   #noteConf(): void {

@@ -1,21 +1,17 @@
 import type { LostProposal, Proposal, Refused } from '../raft/types.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
-import type { StoreEvent } from '../store/event.ts'
-import type { ChangeProblem } from '../membership/roster.ts'
-
-/** What a proposer is told. Undefined: applied, with nothing to say (no-op, sync). */
-export type Told = StoreEvent | Refusal | ChangeProblem | undefined
 
 /** Hears what became of a proposal, once. */
-export type Waiter<T = Told> = (outcome: T) => void
+export type Waiter<T> = (outcome: T | Refusal) => void
 
-interface Pending {
-  readonly proposal: Proposal
-  readonly waiter: Waiter
+/** A proposal, and who waits for it. */
+interface Pending<T> extends Proposal {
+  readonly waiter: Waiter<T>
   readonly sinceMs: number
 }
 
 export interface ProposalsOptions {
+  readonly kind: Proposal['kind']
   /** Of every id that this process makes; no other process has the same. */
   readonly prefix: string
   readonly requestTimeoutMs: number
@@ -31,12 +27,12 @@ export interface ProposalsOptions {
  * The proposals of this member's clients, until they are answered. One that is in nobody's log, nor
  * will be, is proposed again; one that may be is only waited for.
  */
-export class Proposals {
+export class Proposals<T> {
   readonly #options: ProposalsOptions
   /** Proposed, by id. */
-  readonly #pending = new Map<string, Pending>()
+  readonly #pending = new Map<string, Pending<T>>()
   /** Not proposed yet: nobody leads, or the leader is about to hand over. */
-  #queue: Pending[] = []
+  #queue: Pending<T>[] = []
   #count = 0
   #failed = 0
 
@@ -53,17 +49,20 @@ export class Proposals {
     return this.#failed
   }
 
-  add(kind: Proposal['kind'], data: Uint8Array, waiter: Waiter): void {
-    this.#count += 1
-    const id = `${this.#options.prefix}${this.#count.toString(36)}`
-    this.#try({ proposal: { kind, id, data }, waiter, sinceMs: this.#options.nowMs() })
+  add(data: Uint8Array, waiter: Waiter<T>): void {
+    const { kind, nowMs } = this.#options
+    this.#try({ kind, id: this.#nextId(), data, waiter, sinceMs: nowMs() })
   }
 
-  #try(pending: Pending): void {
-    const { proposal, waiter } = pending
-    const result = this.#options.propose(proposal)
-    if (result === 'taken') this.#pending.set(proposal.id, pending)
-    else if (result === 'full') this.refuse(waiter, 'etcdserver: too many requests')
+  #nextId(): string {
+    this.#count += 1
+    return this.#options.prefix + this.#count.toString(36)
+  }
+
+  #try(pending: Pending<T>): void {
+    const result = this.#options.propose(pending)
+    if (result === 'taken') this.#pending.set(pending.id, pending)
+    else if (result === 'full') this.refuse(pending.waiter, 'etcdserver: too many requests')
     else this.#queue.push(pending)
   }
 
@@ -76,7 +75,7 @@ export class Proposals {
   }
 
   /** An entry was applied: whoever proposed it, if it was somebody here, is told. */
-  applied(id: string, outcome: Told): void {
+  applied(id: string, outcome: T | Refusal): void {
     const pending = this.#pending.get(id)
     if (pending === undefined) return
     this.#pending.delete(id)
@@ -90,12 +89,7 @@ export class Proposals {
       const pending = this.#pending.get(id)
       if (pending === undefined) continue
       this.#pending.delete(id)
-      this.#count += 1
-      const proposal = {
-        ...pending.proposal,
-        id: `${this.#options.prefix}${this.#count.toString(36)}`,
-      }
-      this.#queue.push({ ...pending, proposal })
+      this.#queue.push({ ...pending, id: this.#nextId() })
     }
   }
 
@@ -122,7 +116,7 @@ export class Proposals {
   }
 
   /** Answers a proposer whose proposal goes nowhere. */
-  refuse(waiter: Waiter, cause: string): void {
+  refuse(waiter: Waiter<T>, cause: string): void {
     this.#failed += 1
     waiter(refusal(300, cause, 0))
   }

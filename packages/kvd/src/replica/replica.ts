@@ -1,8 +1,7 @@
 import { endsWithin } from '@flotilla/daemon'
-import type { Machine, Outcome } from '../machine.ts'
+import type { Machine } from '../machine.ts'
 import { encodeChange, type MemberChange } from '../membership/change.ts'
-import type { Entry, MemberId, Message, Ready } from '../raft/types.ts'
-import { NONE } from '../raft/types.ts'
+import { NONE, type MemberId, type Message, type Proposal, type Ready } from '../raft/types.ts'
 import type { DiskError } from '../storage/disk.ts'
 import { CommandWriter, type Command } from '../store/command.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
@@ -12,7 +11,9 @@ import { Driver } from './driver.ts'
 import { Leadership } from './leadership.ts'
 import { Learners } from './learners.ts'
 import type { RaftStatus, ReplicaOptions, ReplicaStatus } from './options.ts'
-import { Proposals, type Told, type Waiter } from './proposals.ts'
+import type { ChangeProblem } from '../membership/roster.ts'
+import { requestPrefix } from './request-id.ts'
+import { Proposals, type Waiter } from './proposals.ts'
 import { QuorumReads, type Reader } from './quorum-reads.ts'
 
 const HOUSEKEEPING_MS = 500
@@ -28,7 +29,8 @@ const STOPPED = 'etcdserver: server stopped'
 export class Replica {
   readonly #options: ReplicaOptions
   readonly #driver: Driver
-  readonly #proposals: Proposals
+  readonly #requests: Proposals<StoreEvent | undefined>
+  readonly #changes: Proposals<ChangeProblem | undefined>
   readonly #reads: QuorumReads
   readonly #leadership: Leadership
   readonly #learners: Learners
@@ -51,7 +53,8 @@ export class Replica {
     this.#driver = new Driver(options, {
       pumping: () => this.#reads.ask(),
       ready: (ready) => this.#heed(ready),
-      applied: (entry, outcome) => this.#answer(entry, outcome),
+      applied: (id, outcome) => this.#requests.applied(id, outcome),
+      changed: (id, { problem }) => this.#changes.applied(id, problem),
       done: ({ reads }) => {
         this.#reads.confirmed(reads)
         this.#reads.serve()
@@ -63,16 +66,18 @@ export class Replica {
     this.#leadership = new Leadership(options, core)
     this.#learners = new Learners(options, core)
     const lateCause = (sinceMs: number): string => this.#leadership.lateCause(sinceMs)
-    this.#proposals = new Proposals({
-      prefix: `${memberId}.${incarnation.toString(36)}.`,
+    const shared = {
       requestTimeoutMs,
       nowMs,
-      propose: (proposal) => core.propose(proposal),
+      propose: (proposal: Proposal) => core.propose(proposal),
       lateCause,
-      answered: (ms) => {
+      answered: (ms: number) => {
         for (const listener of this.#proposalListeners) listener(ms)
       },
-    })
+    }
+    const prefix = requestPrefix(memberId, incarnation)
+    this.#requests = new Proposals({ ...shared, kind: 'request', prefix })
+    this.#changes = new Proposals({ ...shared, kind: 'conf', prefix: `${prefix}/` })
     this.#reads = new QuorumReads({
       requestTimeoutMs,
       nowMs,
@@ -106,7 +111,7 @@ export class Replica {
   #tick(): void {
     if (this.#isDead) return
     this.#driver.core.tick()
-    this.#proposals.retry()
+    this.#retry()
     this.#driver.pump()
   }
 
@@ -130,7 +135,7 @@ export class Replica {
 
   /** Proposals that are not answered. */
   get pending(): number {
-    return this.#proposals.count
+    return this.#requests.count + this.#changes.count
   }
 
   get isLeader(): boolean {
@@ -172,7 +177,7 @@ export class Replica {
       commits: this.#commits,
       commitMsSum: this.#commitMsSum,
       isFull: this.#driver.isFull,
-      failed: this.#proposals.failed,
+      failed: this.#requests.failed + this.#changes.failed,
       stalledMs: this.#driver.stalledMs,
     }
   }
@@ -201,11 +206,11 @@ export class Replica {
     this.#onRemoved = listener
   }
 
-  propose(entry: Command, waiter: Waiter<StoreEvent | Refusal | undefined>): void {
+  propose(entry: Command, waiter: Waiter<StoreEvent | undefined>): void {
+    if (!this.#mayPropose(this.#requests, waiter)) return
     this.#writer.append(entry)
-    this.#add('request', this.#writer.takeOne(), (told) =>
-      waiter(typeof told === 'string' ? undefined : told),
-    )
+    this.#requests.add(this.#writer.takeOne(), waiter)
+    this.#driver.schedule()
   }
 
   /** `propose` for code that is not on the hot path. */
@@ -214,22 +219,21 @@ export class Replica {
   }
 
   /** Undefined: done. A text says why the change is none. */
-  async change(change: MemberChange): Promise<Exclude<Told, StoreEvent>> {
-    const told = await new Promise<Told>((resolve) =>
-      this.#add('conf', encodeChange(change), resolve),
-    )
-    return typeof told === 'object' && 'action' in told ? undefined : told
+  async change(change: MemberChange): Promise<ChangeProblem | Refusal | undefined> {
+    return await new Promise((resolve) => {
+      if (!this.#mayPropose(this.#changes, resolve)) return
+      this.#changes.add(encodeChange(change), resolve)
+      this.#driver.schedule()
+    })
   }
 
-  #add(kind: 'request' | 'conf', data: Uint8Array, waiter: Waiter): void {
-    if (this.#isClosed) this.#proposals.refuse(waiter, STOPPED)
+  #mayPropose<T>(proposals: Proposals<T>, waiter: Waiter<T>): boolean {
+    if (this.#isClosed) proposals.refuse(waiter, STOPPED)
     // Whoever else leads may have room.
     else if (this.#driver.isFull && (this.isLeader || this.isAlone))
-      this.#proposals.refuse(waiter, NO_ROOM)
-    else {
-      this.#proposals.add(kind, data, waiter)
-      this.#driver.schedule()
-    }
+      proposals.refuse(waiter, NO_ROOM)
+    else return true
+    return false
   }
 
   /** Calls back when all that was acknowledged before now is applied here. */
@@ -262,15 +266,18 @@ export class Replica {
   }
 
   #heed({ lost, soft }: Ready): void {
-    this.#proposals.lost(lost)
+    if (lost.length > 0) {
+      this.#requests.lost(lost)
+      this.#changes.lost(lost)
+    }
     if (soft === undefined) return
     this.#leadership.follow(soft.lead)
-    if (soft.lead !== NONE) this.#proposals.retry()
+    if (soft.lead !== NONE) this.#retry()
   }
 
-  #answer({ id }: Entry, outcome: Outcome): void {
-    if (id !== '')
-      this.#proposals.applied(id, outcome.type === 'conf' ? outcome.problem : outcome.outcome)
+  #retry(): void {
+    this.#requests.retry()
+    this.#changes.retry()
   }
 
   #followMembers(): void {
@@ -286,14 +293,14 @@ export class Replica {
   }
 
   #keepHouse(): void {
-    this.#proposals.expire()
+    this.#requests.expire()
+    this.#changes.expire()
     this.#reads.expire()
     this.#driver.tryForRoom()
     if (this.#isClosed) return
     // Whoever leads with a disk that does not answer holds up everybody (raft.md 5.4).
     if (this.#driver.stalledMs > STALLED_MS_MAX) this.#driver.handOver()
-    for (const id of this.#learners.takeReady())
-      this.#add('conf', encodeChange({ type: 'promote', id }), () => undefined)
+    for (const id of this.#learners.takeReady()) void this.change({ type: 'promote', id })
   }
 
   /** The disk thread has failed: nothing more becomes durable, nobody may wait for it. */
@@ -307,7 +314,8 @@ export class Replica {
   }
 
   #refuseAll(): void {
-    this.#proposals.refuseAll(STOPPED)
+    this.#requests.refuseAll(STOPPED)
+    this.#changes.refuseAll(STOPPED)
     this.#reads.refuseAll(STOPPED)
   }
 

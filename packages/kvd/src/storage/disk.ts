@@ -56,6 +56,7 @@ export interface Disk {
   /** Frees the memory of what was recovered. */
   forget(): void
   listen(listener: DiskListener): void
+  /** The memory of `entries` is given away. */
   write(batch: Batch): void
   /** Opens the last image that was written; undefined when there is none. */
   openSnapshot(): Promise<DiskSnapshot | undefined>
@@ -107,7 +108,13 @@ export async function openDisk(options: DiskOptions): Promise<Disk> {
     listen: (wanted) => {
       listener = wanted
     },
-    write: (batch) => post({ type: 'batch', batch }),
+    write: (batch) => {
+      const { buffer } = batch.entries
+      const message: ToDisk = { type: 'batch', batch }
+      if (buffer instanceof ArrayBuffer && buffer.byteLength > 0)
+        worker.postMessage(message, [buffer])
+      else post(message)
+    },
     close: async () => {
       isClosing = true
       post({ type: 'close' })

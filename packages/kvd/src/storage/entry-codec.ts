@@ -47,15 +47,27 @@ export function readEntry(reader: ByteReader): Entry {
  * Entries packed one behind the other, each behind its length (u32): what a disk batch holds.
  * In memory of their own: they may be handed to another thread.
  */
-export function packEntries(writer: ByteWriter, entries: readonly Entry[]): Uint8Array {
-  for (const entry of entries) {
-    writer.reserve(4)
-    const start = writer.length
-    writer.u32(0)
-    writeEntry(writer, entry)
-    writer.patchU32(writer.length - start - 4, start)
-  }
-  return new Uint8Array(writer.take())
+export function packEntries(entries: readonly Entry[]): Uint8Array {
+  let bytes = 0
+  for (const { id, data } of entries) bytes += 4 + ENTRY_BYTES + id.length + data.length
+  const packed = Buffer.from(new ArrayBuffer(bytes))
+  let at = 0
+  for (const entry of entries) at = putEntry(packed, at, entry)
+  return new Uint8Array(packed.buffer)
+}
+
+function putEntry(packed: Buffer, start: number, entry: Entry): number {
+  const { index, term, chain, kind, id, data } = entry
+  let at = packed.writeUInt32LE(ENTRY_BYTES + id.length + data.length, start)
+  at = packed.writeDoubleLE(index, at)
+  at = packed.writeDoubleLE(term, at)
+  at = packed.writeUInt32LE(chain, at)
+  at = packed.writeUInt8(KINDS.indexOf(kind), at)
+  at = packed.writeUInt8(id.length, at)
+  at += packed.write(id, at, 'latin1')
+  at = packed.writeUInt32LE(data.length, at)
+  packed.set(data, at)
+  return at + data.length
 }
 
 /** One entry of `packEntries`, without its length. @throws CodecError */

@@ -2,7 +2,6 @@ import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
 import type { Entry, Place } from '../raft/types.ts'
 import { CodecError } from '../store/byte-reader.ts'
-import { ByteWriter } from '../store/bytes.ts'
 import { frames } from '../store/command.ts'
 import { DamageError } from './damage-error.ts'
 import { entryChain, packEntries, unpackEntry } from './entry-codec.ts'
@@ -59,12 +58,11 @@ export class LogTable {
   load(applied: number | undefined, post: (entries: Uint8Array) => void): LogLoaded {
     const base = this.#loadBase()
     const from = applied === undefined ? 0 : this.#firstWanted(applied)
-    const writer = new ByteWriter()
     let waiting: Entry[] = []
     let last = base
     let wantedBase = base
     const flush = (): void => {
-      if (waiting.length > 0) post(packEntries(writer, waiting))
+      if (waiting.length > 0) post(packEntries(waiting))
       waiting = []
     }
     for (const entry of this.#entries()) {
