@@ -203,6 +203,7 @@ export class DiskQueue {
       seq: 0,
       after: [],
       install: undefined,
+      entries: [],
       batch,
       sinceMs: this.#options.nowMs(),
     }
