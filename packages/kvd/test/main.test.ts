@@ -140,7 +140,7 @@ t.test('the log has the lines that others wait for, and what is not default', as
     'etcdmain: received terminated signal, shutting down...',
   ]
   for (const text of wanted) tt.ok(stderr.includes(text), text)
-  tt.match(stderr, /raft: raft\.node: ([0-9a-f]+) elected leader \1 at term 1/)
+  tt.match(stderr, /raft: raft\.node: ([0-9a-f]+) elected leader \1 at term 2/)
 })
 
 t.test('the first write has index 4, and a restart keeps everything', async (tt) => {
@@ -158,7 +158,7 @@ t.test('the first write has index 4, and a restart keeps everything', async (tt)
   tt.teardown(() => store.kill('SIGKILL'))
   const { body, headers } = await ask(store.ports.client, get('/v2/keys/a'))
   tt.match(body, '"value":"1"')
-  tt.same([headers['x-etcd-index'], headers['x-raft-term']], ['4', '2'])
+  tt.same([headers['x-etcd-index'], headers['x-raft-term']], ['4', '3'])
   tt.equal((await ask(store.ports.client, get('/v2/members'))).body, members)
   const past = await ask(store.ports.client, get('/v2/keys/a?wait=true&waitIndex=4'))
   tt.match(past.body, '"value":"1"', 'the history too')

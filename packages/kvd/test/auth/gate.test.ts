@@ -4,6 +4,7 @@ import type { AuthGate } from '../../src/http/auth-gate.ts'
 import { authRoutes } from '../../src/http/auth.ts'
 import type { Responder } from '../../src/http/message.ts'
 import { requireRoot } from '../../src/http/require-root.ts'
+import { Roster } from '../../src/membership/roster.ts'
 import { command } from '../../src/store/command.ts'
 import { refusal } from '../../src/store/errors.ts'
 import type { StoreEvent } from '../../src/store/event.ts'
@@ -76,7 +77,7 @@ t.test('a full queue is no refusal', async (tt) => {
 
 t.test('auth waits until the cluster has agreed on its version', async (tt) => {
   const { rules, changes, gate, store } = await newGuarded()
-  const cluster = new Cluster({ memberId: '1', clusterId: '2' }, store)
+  const cluster = new Cluster({ memberId: '1', clusterId: '2' }, store, new Roster(store))
   const routes = authRoutes({ context: { cluster, gate: () => gate }, rules, changes })
   for (const path of ['/v2/auth/users', '/v2/auth/roles/', '/v2/auth/enable']) {
     const { responder, replies } = newResponder()

@@ -1,28 +1,73 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { CommandWriter, type Command } from '../../src/store/command.ts'
+import type { Entry, Place } from '../../src/raft/types.ts'
 import type { Disk } from '../../src/storage/disk.ts'
-import type { Batch } from '../../src/storage/messages.ts'
+import { entryChain, packEntries } from '../../src/storage/entry-codec.ts'
+import { ORIGIN } from '../../src/storage/log-table.ts'
+import type { Batch, Identity } from '../../src/storage/messages.ts'
 import { packEvents } from '../../src/storage/records.ts'
 import { packChanges } from '../../src/storage/rows.ts'
+import { ByteWriter } from '../../src/store/bytes.ts'
+import { CommandWriter, type Command } from '../../src/store/command.ts'
 import type { StoreEvent } from '../../src/store/event.ts'
 import type { Store } from '../../src/store/store.ts'
 
-/** A batch of these commands; the rest is what a first batch would have. */
-export function batchOf(commands: readonly Command[], fields: Partial<Batch> = {}): Batch {
-  const writer = new CommandWriter()
-  for (const entry of commands) writer.append(entry)
-  return {
-    seq: 1,
-    term: 1,
-    firstIndex: 1,
-    frames: new Uint8Array(writer.take()),
-    hard: { term: 1, vote: '', commit: 0 },
-    packs: [],
-    image: undefined,
-    compactTo: 0,
-    ...fields,
+/** Whose log it is. */
+export const OWNER: Identity = { memberId: 'ab', clusterId: 'cd' }
+
+/** What a batch has besides its entries, and their term. */
+type Fields = Partial<Omit<Batch, 'entries'>> & { readonly term?: number }
+
+/** A log whose entries follow each other by index and by chain, cut into batches as a member cuts it. */
+export class Batches {
+  readonly #writer = new ByteWriter()
+  readonly #commands = new CommandWriter()
+  readonly #places: Place[] = [ORIGIN]
+  #seq = 0
+
+  /**
+   * The next batch: these commands behind the last one, or from `firstIndex` on in place of what was
+   * there. Seq and term go on unless they are given; the first batch says whose log it is.
+   */
+  of(commands: readonly Command[], { term, ...fields }: Fields = {}): Batch {
+    const identity = this.#seq === 0 ? OWNER : undefined
+    this.#seq = fields.seq ?? this.#seq + 1
+    if (commands.length > 0 && fields.firstIndex !== undefined)
+      this.#places.length = fields.firstIndex
+    const firstIndex = this.#places.length
+    const entries = commands.map((entry) => this.#append(entry, term ?? (this.#last.term || 1)))
+    return {
+      seq: this.#seq,
+      entries: packEntries(this.#writer, entries),
+      firstIndex,
+      hard: { term: this.#last.term || 1, vote: '0' },
+      commit: 0,
+      identity,
+      packs: [],
+      image: undefined,
+      compactTo: 0,
+      ...fields,
+    }
   }
+
+  get #last(): Place {
+    return this.#places.at(-1) ?? ORIGIN
+  }
+
+  #append(entry: Command, term: number): Entry {
+    this.#commands.append(entry)
+    const data = this.#commands.take().subarray(4)
+    const index = this.#places.length
+    const bare = { index, term, kind: 'request', id: `1.${index}`, data } as const
+    const made = { ...bare, chain: entryChain(this.#last.chain, bare) }
+    this.#places.push({ index, term, chain: made.chain })
+    return made
+  }
+}
+
+/** A first batch of these commands. */
+export function batchOf(commands: readonly Command[], fields: Fields = {}): Batch {
+  return new Batches().of(commands, fields)
 }
 
 /** All that a store changed since the last time, as a replica hands it to the disk. */

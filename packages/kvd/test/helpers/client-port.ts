@@ -1,19 +1,22 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { createLogger } from '@flotilla/daemon'
 import type { Test } from 'tap'
-import { bootstrapCommands, Cluster, clusterId, memberId } from '../../src/cluster.ts'
+import { attributesCommand, Cluster, versionCommand } from '../../src/cluster.ts'
 import type { HttpContext } from '../../src/http/context.ts'
 import { createFullServer } from '../../src/http/full.ts'
 import { Metrics } from '../../src/http/metrics.ts'
 import { Router, type Routes } from '../../src/http/router.ts'
 import { WatchSockets } from '../../src/http/watch-socket.ts'
 import { ClientListener } from '../../src/listener.ts'
-import { Replica } from '../../src/replica.ts'
+import type { Replica } from '../../src/replica/replica.ts'
+import type { DiskError } from '../../src/storage/disk.ts'
 import { Store } from '../../src/store/store.ts'
+import { AppendStats } from '../../src/transport/traffic.ts'
+import { BIRTH, createAlone, lead } from './alone.ts'
 import { NOW } from './commands.ts'
 import { FakeDisk } from './fake-disk.ts'
 import { freePorts } from './store-process.ts'
 
-export const PEER_URL = 'http://127.0.0.1:2380'
 export const CLIENT_URLS = ['http://127.0.0.1:4001', 'http://127.0.0.1:2379']
 
 export interface ClientPortOptions {
@@ -54,24 +57,21 @@ export async function openClientPort(
   const logger = createLogger({ sink, journal: true })
   const store = new Store({ historySize: options.historySize ?? 1000 })
   const disk = new FakeDisk({ isInstant: options.isByHand !== true })
-  const replica = new Replica({
-    store,
-    disk,
-    logger,
-    file: 'kvd.db',
-    snapshotCount: 10_000,
-    requestTimeoutMs: 7000,
-    nowMs: () => clock.now,
-    onFailure: (error) => tt.fail(error.message),
-  })
-  const cluster = bootstrap(store)
+  const nowMs = (): number => clock.now
+  const onFailure = (error: DiskError): void => void tt.fail(error.message)
+  const replica = createAlone(disk, { store, logger, nowMs, onFailure })
+  const cluster = new Cluster(BIRTH.identity, store, replica.machine.roster)
+  lead(replica, disk)
+  await join(replica, disk, cluster)
+  lines.length = 0
   const fdLimit = options.fdLimit ?? 1000
+  const traffic = new AppendStats(nowMs)
   const metrics = new Metrics({ store, replica, openFiles: () => 7, maxFiles: fdLimit })
   const context: HttpContext = {
     store,
     replica,
     cluster,
-    nowMs: () => clock.now,
+    nowMs,
     gate: () => undefined,
     guardWatch: () => () => undefined,
     counters: metrics,
@@ -81,6 +81,8 @@ export async function openClientPort(
     metrics: async () => await metrics.render(),
     watchBytesMax: options.watchBytesMax ?? 1 << 20,
     headCache: { storeIndex: -1, raftIndex: -1, text: '' },
+    membership: { isStrict: false, addsVoters: false },
+    traffic: { followers: () => traffic.followers([]), self: () => traffic.self() },
     ...options.context,
   }
   const router = new Router(context, options.cors ?? [], options.routes ?? new Map())
@@ -101,10 +103,12 @@ export async function openClientPort(
   return { port, url, store, replica, disk, clients, sockets, metrics, lines, levels, clock }
 }
 
-function bootstrap(store: Store): Cluster {
-  const id = memberId([PEER_URL], 'etcd-cluster')
-  const identity = { memberId: id, clusterId: clusterId([id]) }
-  const member = { name: 'default', clientURLs: CLIENT_URLS, peerURLs: [PEER_URL] }
-  for (const entry of bootstrapCommands(identity, member, NOW)) store.apply(entry)
-  return new Cluster(identity, store)
+/** Says who the member is and which version the cluster has, as a server does: entries 3 and 4. */
+async function join(replica: Replica, disk: FakeDisk, cluster: Cluster): Promise<void> {
+  const member = { name: 'default', clientURLs: CLIENT_URLS }
+  for (const entry of [attributesCommand(cluster.localId, member, NOW), versionCommand(NOW)])
+    replica.propose(entry, () => undefined)
+  await turn()
+  while (disk.waiting > 0) disk.commit()
+  disk.batches.length = 0
 }

@@ -1,16 +1,23 @@
 import { Buffer } from 'node:buffer'
-import { decodeCommand, frames, type Command } from '../../src/store/command.ts'
+import type { Entry } from '../../src/raft/types.ts'
 import { DiskError, type Disk, type DiskListener, type Recovered } from '../../src/storage/disk.ts'
+import { unpackEntry } from '../../src/storage/entry-codec.ts'
+import { ORIGIN } from '../../src/storage/log-table.ts'
 import type { Batch, DiskFailureFields } from '../../src/storage/messages.ts'
+import { decodeCommand, frames, type Command } from '../../src/store/command.ts'
 
 /** What a disk recovers that nothing was ever written to. */
 export const NOTHING: Recovered = {
   loaded: {
-    hard: { term: 0, vote: '', commit: 0 },
+    identity: undefined,
+    incarnation: 1,
+    hard: { term: 0, vote: '0' },
+    commit: 0,
     applied: 0,
     storeIndex: 0,
     count: 0,
     stats: undefined,
+    base: ORIGIN,
     firstIndex: 0,
     lastIndex: 0,
   },
@@ -84,8 +91,15 @@ export class FakeDisk implements Disk {
   }
 }
 
-/** The commands that a batch carries. */
-export function commandsOf({ frames: packed }: Batch): Command[] {
+/** The entries that a batch carries. */
+export function entriesOf({ entries: packed }: Pick<Batch, 'entries'>): Entry[] {
   const { buffer, byteOffset, byteLength } = packed
-  return [...frames(Buffer.from(buffer, byteOffset, byteLength))].map(decodeCommand)
+  return [...frames(Buffer.from(buffer, byteOffset, byteLength))].map(unpackEntry)
+}
+
+/** The commands of its requests. */
+export function commandsOf(batch: Pick<Batch, 'entries'>): Command[] {
+  return entriesOf(batch)
+    .filter(({ kind }) => kind === 'request')
+    .map(({ data }) => decodeCommand(Buffer.from(data)))
 }

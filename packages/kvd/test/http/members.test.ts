@@ -1,9 +1,11 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { clusterId, memberId } from '../../src/cluster.ts'
+import { PEER_URL } from '../helpers/alone.ts'
 import { ask, check, send } from '../helpers/asking.ts'
-import { CLIENT_URLS, openClientPort, PEER_URL } from '../helpers/client-port.ts'
-import { set } from '../helpers/commands.ts'
-import { get, type Reply } from '../helpers/exchange.ts'
+import { CLIENT_URLS, openClientPort, type ClientPort } from '../helpers/client-port.ts'
+import { NOW, set } from '../helpers/commands.ts'
+import { FORM, get, type Reply } from '../helpers/exchange.ts'
 
 const ID = memberId([PEER_URL], 'etcd-cluster')
 const CLUSTER = clusterId([ID])
@@ -101,14 +103,6 @@ t.test('members: requests that are refused', async (tt) => {
     `${JSON_HEAD}; charset=utf-8`,
   )
   tt.equal(charset.status, 415)
-  for (const [method, path] of [
-    ['POST', ''],
-    ['DELETE', `/${ID}`],
-  ] as const) {
-    const reply = await send(member, method, `/v2/members${path}`, urls('http://h:1'), JSON_HEAD)
-    tt.equal(reply.status, 501, 'what this version cannot do is said')
-    tt.match(reply.body, /^\{"message":"kvd: adding and removing members needs a cluster/)
-  }
 })
 
 t.test('members: a member moves', async (tt) => {
@@ -122,4 +116,139 @@ t.test('members: a member moves', async (tt) => {
   )
   const same = await send(member, 'PUT', `/v2/members/${ID}`, body, JSON_HEAD)
   tt.equal(same.status, 204, 'its own URLs are no conflict')
+})
+
+function urlsOf(...urls: string[]): string {
+  return JSON.stringify({ peerURLs: urls })
+}
+
+async function add(member: ClientPort, ...urls: string[]): Promise<Reply> {
+  return await send(member, 'POST', '/v2/members', urlsOf(...urls), JSON_HEAD)
+}
+
+async function remove(member: ClientPort, id: string): Promise<Reply> {
+  return await send(member, 'DELETE', `/v2/members/${id}`)
+}
+
+t.test('members: one that is added gets the log first, and does not count', async (tt) => {
+  const member = await openClientPort(tt)
+  const urls = ['http://b:2380', 'http://a:2380']
+  // Its id is made of its URLs, no token, and the second in which it came.
+  const id = memberId(urls, String(NOW / 1000))
+  const added = await add(member, ...urls)
+  const shown = `{"id":"${id}","name":"","peerURLs":["http://a:2380","http://b:2380"],"clientURLs":[]}`
+  const json = { 'content-type': 'application/json', 'x-etcd-cluster-id': CLUSTER }
+  check(tt, added, 201, json, `${shown}\n`)
+  const { body } = await ask(member.port, get('/v2/members'))
+  for (const one of [shown, SELF]) tt.ok(body.includes(one), one)
+  tt.same(member.replica.machine.conf, { voters: [ID], learners: [id] })
+  const { status } = await send(member, 'PUT', '/v2/keys/a', 'value=1', FORM)
+  tt.equal(status, 201, 'writes do not wait for it')
+  const refusals: [what: string, reply: Reply, status: number, message: string][] = [
+    ['its URLs are taken', await add(member, 'http://b:2380'), 409, 'etcdserver: peerURL exists'],
+    [
+      'nobody else may have them',
+      await send(member, 'PUT', `/v2/members/${ID}`, urlsOf('http://a:2380'), JSON_HEAD),
+      409,
+      'etcdserver: peerURL exists',
+    ],
+  ]
+  for (const [what, reply, code, message] of refusals)
+    tt.same([reply.status, reply.body], [code, JSON.stringify({ message })], what)
+  const moved = await send(member, 'PUT', `/v2/members/${id}`, urlsOf('http://c:1'), JSON_HEAD)
+  tt.equal(moved.status, 204)
+  tt.same(member.replica.machine.conf.learners, [id], 'one that moves stays what it is')
+})
+
+t.test('members: who is removed is gone for ever', async (tt) => {
+  const member = await openClientPort(tt)
+  const { body } = await add(member, 'http://b:2380')
+  const { id } = JSON.parse(body)
+  check(tt, await remove(member, `0${id.toUpperCase()}`), 204, { 'x-etcd-cluster-id': CLUSTER }, '')
+  tt.same(member.replica.machine.conf, { voters: [ID], learners: [] })
+  tt.equal((await ask(member.port, get('/v2/members'))).body, `{"members":[${SELF}]}\n`)
+  const gone = [410, `{"message":"Member permanently removed: ${id}"}`]
+  for (const method of ['DELETE', 'PUT']) {
+    const reply = await send(member, method, `/v2/members/${id}`, urlsOf('http://c:1'), JSON_HEAD)
+    tt.same([reply.status, reply.body], gone, method)
+  }
+  const again = await add(member, 'http://b:2380')
+  const internal = [500, '{"message":"Internal Server Error"}']
+  tt.same([again.status, again.body], internal, 'in the same second it would be the same one')
+  member.clock.now += 1000
+  const other = await add(member, 'http://b:2380')
+  tt.equal(other.status, 201)
+  tt.not(JSON.parse(other.body).id, id)
+})
+
+t.test('members: one change at a time, and each is judged when its turn comes', async (tt) => {
+  const member = await openClientPort(tt, { isByHand: true })
+  const { replica, disk } = member
+  const asked = ['b', 'c', 'b'].map((host) => add(member, `http://${host}:2380`))
+  while (replica.pending < asked.length) await turn()
+  while (replica.pending > 0) {
+    if (disk.waiting > 0) disk.commit()
+    await turn()
+  }
+  const replies = await Promise.all(asked)
+  const taken = replies.filter(({ status }) => status === 409)
+  tt.same(replies.map(({ status }) => status).toSorted(), [201, 201, 409])
+  tt.equal(taken[0]?.body, '{"message":"etcdserver: ID exists"}')
+  tt.equal(member.replica.machine.conf.learners.length, 2)
+})
+
+t.test('members: --add-members-as-voters makes them count at once', async (tt) => {
+  const membership = { isStrict: false, addsVoters: true }
+  const member = await openClientPort(tt, { context: { membership } })
+  const { status, body } = await add(member, 'http://b:2380')
+  tt.equal(status, 201)
+  const { id } = JSON.parse(body)
+  tt.same(member.replica.machine.conf, { voters: [ID, id].toSorted(), learners: [] })
+  tt.equal(member.replica.isAlone, false)
+  const late = send(member, 'PUT', '/v2/keys/a', 'value=1', FORM)
+  while (member.replica.pending === 0) await turn()
+  member.clock.now += 7001
+  const { status: code, body: text } = await late
+  tt.equal(code, 500)
+  tt.match(
+    text,
+    'etcdserver: request timed out, possibly due to connection lost',
+    'until it comes, nothing is committed',
+  )
+})
+
+t.test('members: --strict-reconfig-check keeps a quorum of started members', async (tt) => {
+  const membership = { isStrict: true, addsVoters: false }
+  const member = await openClientPort(tt, { context: { membership } })
+  const weak = [500, '{"message":"Internal Server Error"}']
+  const alone = await remove(member, ID)
+  tt.same([alone.status, alone.body], weak, 'the last one stays')
+  const first = await add(member, 'http://b:2380')
+  tt.equal(first.status, 201, 'from one to two there is no other way')
+  const second = await add(member, 'http://c:2380')
+  tt.same([second.status, second.body], weak, 'one of three would be started')
+  tt.equal(member.replica.machine.conf.learners.length, 1)
+  tt.equal((await remove(member, JSON.parse(first.body).id)).status, 204, 'one that never started')
+})
+
+t.test('members: the last one may be removed, and hears of it', async (tt) => {
+  const member = await openClientPort(tt)
+  let isRemoved = false
+  member.replica.onRemoved(() => (isRemoved = true))
+  check(tt, await remove(member, ID), 204, { 'x-etcd-cluster-id': CLUSTER }, '')
+  tt.equal(isRemoved, true)
+  tt.same(member.replica.machine.conf, { voters: [], learners: [] })
+})
+
+t.test('members: a change that the disk has no room for is error 500', async (tt) => {
+  const member = await openClientPort(tt, { isByHand: true })
+  const written = send(member, 'PUT', '/v2/keys/a', 'value=1', FORM)
+  while (member.disk.waiting === 0) await turn()
+  member.disk.fill('full')
+  const reply = await add(member, 'http://b:2380')
+  tt.same([reply.status, reply.body], [500, '{"message":"Internal Server Error"}'])
+  while (member.disk.waiting === 0) await turn()
+  member.disk.commit()
+  tt.equal((await written).status, 201)
+  tt.equal(member.replica.machine.conf.learners.length, 0)
 })

@@ -47,7 +47,7 @@ t.test('a long poll: its head at once, then one event, then the end', async (tt)
     const connection = await watch(member, 'k?wait=true', headers)
     tt.match(
       connection.text,
-      /^HTTP\/1\.1 200 OK\r\nContent-Type: application\/json\r\nX-Etcd-Cluster-Id: [0-9a-f]+\r\nX-Etcd-Index: 3\r\nX-Raft-Index: 0\r\nX-Raft-Term: 1\r\n/,
+      /^HTTP\/1\.1 200 OK\r\nContent-Type: application\/json\r\nX-Etcd-Cluster-Id: [0-9a-f]+\r\nX-Etcd-Index: 3\r\nX-Raft-Index: 4\r\nX-Raft-Term: 2\r\n/,
     )
     tt.match(connection.text, /\r\nTransfer-Encoding: chunked\r\n/)
     tt.same(chunksOf(connection), [])

@@ -16,7 +16,7 @@ import t, { type Test } from 'tap'
 import { openDisk, type Disk } from '../../src/storage/disk.ts'
 import { rebuildDatabase } from '../../src/storage/rebuild.ts'
 import { decodeCommand } from '../../src/store/command.ts'
-import { batchOf, commit, copyOf, imageOf } from '../helpers/batches.ts'
+import { Batches, batchOf, commit, copyOf, imageOf } from '../helpers/batches.ts'
 import { set, storeOf } from '../helpers/commands.ts'
 
 async function open(tt: Test, directory: string, source: 'image' | 'log' = 'image'): Promise<Disk> {
@@ -26,7 +26,7 @@ async function open(tt: Test, directory: string, source: 'image' | 'log' = 'imag
 }
 
 function keysOf({ recovered }: Disk): string[] {
-  return recovered.entries.map(({ data }) => decodeCommand(data).key)
+  return recovered.entries.map(({ data }) => decodeCommand(Buffer.from(data)).key)
 }
 
 t.test('what was acknowledged is there after a restart', async (tt) => {
@@ -34,9 +34,10 @@ t.test('what was acknowledged is there after a restart', async (tt) => {
   const disk = await openDisk({ directory, source: 'image' })
   tt.same(disk.recovered.entries, [])
   const commands = [set('/a', { value: '\udcff' }), set('/b')]
-  tt.equal(await commit(disk, batchOf(commands)), 'persisted')
+  const log = new Batches()
+  tt.equal(await commit(disk, log.of(commands)), 'persisted')
   const image = imageOf(storeOf(commands), 2)
-  await commit(disk, batchOf([set('/c')], { seq: 2, firstIndex: 3, ...image }))
+  await commit(disk, log.of([set('/c')], image))
   await disk.close()
 
   const again = await open(tt, directory)
@@ -53,14 +54,15 @@ t.test('what was acknowledged is there after a restart', async (tt) => {
     events.map(({ index }) => index),
     [1, 2],
   )
-  tt.match(entries, [{ index: 3, term: 1 }])
-  tt.same(keysOf(again), ['/c'])
+  tt.match(entries, [{ index: 1 }, { index: 2 }, { index: 3, term: 1, kind: 'request', id: '1.3' }])
+  tt.same(keysOf(again), ['/a', '/b', '/c'])
 })
 
 t.test('batches become durable in the order in which they were written', async (tt) => {
   const disk = await open(tt, tt.testdir())
   const seqs: number[] = []
   const count = 200
+  const log = new Batches()
   await new Promise<void>((resolve, reject) => {
     disk.listen({
       persisted: (seq, commitMs) => {
@@ -71,8 +73,7 @@ t.test('batches become durable in the order in which they were written', async (
       full: reject,
       failed: reject,
     })
-    for (let seq = 1; seq <= count; seq += 1)
-      disk.write(batchOf([set(`/${seq}`)], { seq, firstIndex: seq }))
+    for (let seq = 1; seq <= count; seq += 1) disk.write(log.of([set(`/${seq}`)]))
   })
   tt.same(
     seqs,
@@ -83,8 +84,8 @@ t.test('batches become durable in the order in which they were written', async (
 t.test('close waits for what was written before it', async (tt) => {
   const directory = tt.testdir()
   const disk = await openDisk({ directory, source: 'image' })
-  for (let seq = 1; seq <= 50; seq += 1)
-    disk.write(batchOf([set(`/${seq}`)], { seq, firstIndex: seq }))
+  const log = new Batches()
+  for (let seq = 1; seq <= 50; seq += 1) disk.write(log.of([set(`/${seq}`)]))
   await disk.close()
   tt.equal((await open(tt, directory)).recovered.loaded.lastIndex, 50)
 })
@@ -122,8 +123,8 @@ t.test('a directory that is not there, a file that is no database', async (tt) =
 async function crashed(tt: Test, commits: number): Promise<string> {
   const root = tt.testdir({ live: {} })
   const disk = await openDisk({ directory: join(root, 'live'), source: 'image' })
-  for (let index = 1; index <= commits; index += 1)
-    await commit(disk, batchOf([set(`/${index}`)], { seq: index, firstIndex: index }))
+  const log = new Batches()
+  for (let index = 1; index <= commits; index += 1) await commit(disk, log.of([set(`/${index}`)]))
   const copy = copyOf(join(root, 'live'), join(root, 'copy'))
   await disk.close()
   return copy
@@ -171,7 +172,7 @@ t.test('without the newest mark the one before it speaks, without any none', asy
   const hwm = join(copy, 'hwm')
   const marks = readFileSync(hwm)
   // Mark 40 went to the first slot, 39 to the second.
-  marks.fill(0xff, 0, 32)
+  marks.fill(0xff, 0, 56)
   writeFileSync(hwm, marks)
   const disk = await openDisk({ directory: copy, source: 'image' })
   tt.equal(disk.recovered.loaded.lastIndex, 40, 'a mark may lag behind')
@@ -215,9 +216,10 @@ t.test('an I/O error while serving is reported, and leaves word for the next sta
   const root = tt.testdir({ live: {} })
   const directory = join(root, 'live')
   const disk = await openDisk({ directory, source: 'image' })
-  await commit(disk, batchOf([set('/a')]))
+  const log = new Batches()
+  await commit(disk, log.of([set('/a')]))
   // A term that a column of integers cannot hold stands for any error but a full disk.
-  const failure = commit(disk, batchOf([set('/b')], { seq: 2, firstIndex: 2, term: 1.5 }))
+  const failure = commit(disk, log.of([set('/b')], { hard: { term: 1.5, vote: '0' } }))
   await tt.rejects(failure, { name: 'DiskError', code: 'IO', message: /kvd\.db: / })
   await disk.close()
   tt.equal(existsSync(join(directory, 'io-error')), true)

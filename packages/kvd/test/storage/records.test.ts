@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import * as zlib from 'node:zlib'
 import * as fc from 'fast-check'
 import t, { type Test } from 'tap'
+import type { Entry } from '../../src/raft/types.ts'
 import { crc32, crc32Table } from '../../src/storage/checksum.ts'
-import { HighWaterFile } from '../../src/storage/high-water.ts'
+import { entryChain } from '../../src/storage/entry-codec.ts'
+import { HighWaterFile, type HighWater } from '../../src/storage/high-water.ts'
 import {
-  entryChecksum,
   nodeChecksum,
   packChecksum,
   packEvents,
@@ -70,10 +71,18 @@ t.test('a checksum covers every column', async (tt) => {
     'a directory is no empty file',
   )
   const data = Buffer.from('data')
-  const entry = entryChecksum(7, 3, data)
-  tt.not(entryChecksum(8, 3, data), entry)
-  tt.not(entryChecksum(7, 4, data), entry)
-  tt.not(entryChecksum(7, 3, Buffer.from('dat')), entry)
+  const entry: Omit<Entry, 'chain'> = { index: 7, term: 3, kind: 'request', id: 'ab', data }
+  const entries: [what: string, before: number, entry: Omit<Entry, 'chain'>][] = [
+    ['index', 5, { ...entry, index: 8 }],
+    ['term', 5, { ...entry, term: 4 }],
+    ['kind', 5, { ...entry, kind: 'conf' }],
+    ['id', 5, { ...entry, id: 'ac' }],
+    ['data', 5, { ...entry, data: Buffer.from('dat') }],
+    ['border of id and data', 5, { ...entry, id: 'abd', data: Buffer.from('ata') }],
+    ['all before it', 6, entry],
+  ]
+  for (const [what, before, other] of entries)
+    tt.not(entryChain(before, other), entryChain(5, entry), what)
   const pack = packChecksum(7, 3, data)
   tt.not(packChecksum(8, 3, data), pack)
   tt.not(packChecksum(7, 4, data), pack)
@@ -109,12 +118,16 @@ t.test('events survive as one text', async (tt) => {
 
 let files = 0
 
+function markOf(lastIndex: number): Omit<HighWater, 'seq'> {
+  return { term: 3, vote: 'ce2a822cea30bfca', lastIndex, lastTerm: 2, commit: lastIndex }
+}
+
 /** A mark file that was written so often; the file is closed again. */
 function markFile(dir: string, marks: readonly number[]): string {
   files += 1
   const path = join(dir, `hwm-${files}`)
   const file = new HighWaterFile(path)
-  for (const lastIndex of marks) file.write(1, lastIndex)
+  for (const lastIndex of marks) file.write(markOf(lastIndex))
   file.close()
   return path
 }
@@ -138,8 +151,8 @@ t.test('the high-water mark is the last one written, across restarts', async (tt
   const path = join(dir, 'hwm')
   for (const lastIndex of [5, 6, 900, 7]) {
     const file = new HighWaterFile(path)
-    file.write(3, lastIndex)
-    tt.match(file.read(), { term: 3, lastIndex })
+    file.write(markOf(lastIndex))
+    tt.match(file.read(), markOf(lastIndex))
     file.sync()
     file.close()
     tt.equal(readMark(path), lastIndex)
@@ -155,7 +168,7 @@ t.test('a torn slot leaves the mark before it', async (tt) => {
   const path = markFile(dir, marks)
   tt.equal(readFileSync(path).length, 8192, 'both slots have their room from the start')
   // The third mark went to the same slot as the first, behind the second's.
-  for (const at of [0, 4, 12, 20, 28, 31]) {
+  for (const at of [0, 4, 12, 20, 28, 36, 44, 52, 55]) {
     const copy = markFile(dir, marks)
     damage(copy, 4096 + at)
     tt.equal(readMark(copy), 20, `byte ${at} of the newest slot`)
@@ -168,8 +181,8 @@ t.test('a torn slot leaves the mark before it', async (tt) => {
   truncateSync(path, 4096 + 10)
   tt.equal(readMark(path), 20, 'the newest slot is cut short')
   const file = new HighWaterFile(path)
-  file.write(1, 40)
-  file.write(1, 50)
+  file.write(markOf(40))
+  file.write(markOf(50))
   file.close()
   tt.equal(readMark(path), 50, 'and is written again')
 })

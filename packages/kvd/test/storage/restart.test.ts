@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { createLogger } from '@flotilla/daemon'
 import t from 'tap'
 import { dumpStore } from '../../src/dump.ts'
-import { Replica } from '../../src/replica.ts'
+import { Machine } from '../../src/machine.ts'
+import type { Replica } from '../../src/replica/replica.ts'
 import { openDisk } from '../../src/storage/disk.ts'
 import type { Command } from '../../src/store/command.ts'
 import type { Refusal } from '../../src/store/errors.ts'
 import type { StoreEvent } from '../../src/store/event.ts'
 import { Store } from '../../src/store/store.ts'
+import { BIRTH, createAlone, leadAsync } from '../helpers/alone.ts'
 import { copyOf } from '../helpers/batches.ts'
 import { textOf } from '../helpers/commands.ts'
 import { randomProgram } from '../helpers/programs.ts'
@@ -23,7 +24,6 @@ const programs = countFrom('FLOTILLA_RESTART_PROGRAMS', 8)
 const HISTORY = 60
 
 t.setTimeout(120_000 + programs * 10_000)
-const silent = createLogger({ sink: { write: () => true, writableLength: 0 } })
 
 interface Running {
   readonly store: Store
@@ -35,10 +35,8 @@ async function start(directory: string, snapshotCount: number): Promise<Running>
   mkdirSync(directory, { recursive: true })
   const disk = await openDisk({ directory, source: 'image', mergeRows: 30 })
   const store = new Store({ historySize: HISTORY })
-  const replica = new Replica({
+  const replica = createAlone(disk, {
     store,
-    disk,
-    logger: silent,
     file: join(directory, 'kvd.db'),
     snapshotCount,
     requestTimeoutMs: 60_000,
@@ -47,6 +45,7 @@ async function start(directory: string, snapshotCount: number): Promise<Running>
       throw error
     },
   })
+  await leadAsync(replica)
   return { store, replica, directory }
 }
 
@@ -78,6 +77,7 @@ async function checkDumps({ directory, store, replica }: Running): Promise<void>
 
 async function runProgram(root: string, random: Random): Promise<number> {
   const reference = new Store({ historySize: HISTORY })
+  for (const entry of BIRTH.entries) new Machine(reference).apply(entry)
   const commands = randomProgram(random, random.int(100, 400)).flatMap((step) =>
     step.type === 'command' ? [step.command] : [],
   )

@@ -2,16 +2,18 @@ import { Buffer } from 'node:buffer'
 import { setImmediate as turn } from 'node:timers/promises'
 import { createLogger } from '@flotilla/daemon'
 import t, { type Test } from 'tap'
-import { Replica, type ReplicaOptions } from '../src/replica.ts'
-import type { DiskError } from '../src/storage/disk.ts'
-import type { Batch } from '../src/storage/messages.ts'
-import { unpackRows } from '../src/storage/rows.ts'
-import { command } from '../src/store/command.ts'
-import { Store } from '../src/store/store.ts'
-import { compareAndSwap, NOW, set, textOf } from './helpers/commands.ts'
-import { commandsOf, FakeDisk } from './helpers/fake-disk.ts'
+import type { Replica, ReplicaOptions } from '../../src/replica/replica.ts'
+import type { DiskError } from '../../src/storage/disk.ts'
+import type { Batch } from '../../src/storage/messages.ts'
+import { unpackRows } from '../../src/storage/rows.ts'
+import { command } from '../../src/store/command.ts'
+import { Store } from '../../src/store/store.ts'
+import { BIRTH, createAlone, lead } from '../helpers/alone.ts'
+import { compareAndSwap, NOW, set, textOf } from '../helpers/commands.ts'
+import { commandsOf, entriesOf, FakeDisk } from '../helpers/fake-disk.ts'
 
-const silent = createLogger({ sink: { write: () => true, writableLength: 0 } })
+/** What a member that has just begun to lead has: itself and the first entry of its term, in a store of one change. */
+const BORN = { entries: 2, storeIndex: 1 }
 
 interface Bench {
   readonly disk: FakeDisk
@@ -22,21 +24,16 @@ interface Bench {
   readonly propose: (name: string, key?: string) => void
 }
 
-/** A replica over a disk that the test moves by hand. */
-function bench(tt: Test, options: Partial<ReplicaOptions> & { disk?: FakeDisk } = {}): Bench {
+/** A replica that leads, over a disk that the test moves by hand. */
+function bench(
+  tt: Test,
+  options: Partial<ReplicaOptions> & { disk?: FakeDisk; isStarted?: boolean } = {},
+): Bench {
   const disk = options.disk ?? new FakeDisk()
   const store = new Store({ historySize: 1000 })
-  const replica = new Replica({
-    store,
-    logger: silent,
-    file: '/data/member/kvd.db',
-    snapshotCount: 10_000,
-    requestTimeoutMs: 7000,
-    nowMs: () => NOW,
-    onFailure: (error) => tt.fail(error.message),
-    ...options,
-    disk,
-  })
+  const onFailure = (error: DiskError): void => void tt.fail(error.message)
+  const replica = createAlone(disk, { store, onFailure, ...options })
+  if (options.isStarted !== false) lead(replica, disk)
   const told: string[] = []
   const propose = (name: string, key = `/${name}`): void =>
     replica.propose(set(key, { value: name }), (outcome) =>
@@ -51,6 +48,7 @@ function bench(tt: Test, options: Partial<ReplicaOptions> & { disk?: FakeDisk } 
 
 t.test('proposals of one turn go to the disk as one batch', async (tt) => {
   const { disk, store, replica, told, propose } = bench(tt)
+  const before = replica.status
   for (const name of ['a', 'b', 'c']) propose(name)
   tt.equal(disk.batches.length, 0)
   tt.equal(replica.pending, 3)
@@ -58,22 +56,33 @@ t.test('proposals of one turn go to the disk as one batch', async (tt) => {
   tt.equal(disk.batches.length, 1)
   const [batch] = disk.batches
   tt.same(batch && commandsOf(batch).map(({ key }) => key), ['/a', '/b', '/c'])
-  tt.match(batch, { seq: 1, term: 1, firstIndex: 1, hard: { term: 1 }, compactTo: 0 })
-  tt.equal(batch?.image, undefined)
+  tt.match(batch, { seq: before.commits + 1, firstIndex: 3, compactTo: 0 })
+  tt.match(batch && entriesOf(batch), [
+    { index: 3, term: 2 },
+    { index: 4, term: 2 },
+    { index: 5, term: 2 },
+  ])
+  tt.same([batch?.hard, batch?.image], [undefined, undefined])
   tt.same(
     [store.index, told.length, replica.appliedIndex],
-    [0, 0, 0],
+    [BORN.storeIndex, 0, BORN.entries],
     'nothing before it is durable',
   )
-  tt.equal(replica.lastIndex, 3)
+  tt.equal(replica.lastIndex, BORN.entries + 3)
   disk.commit(2.5)
-  tt.same([store.index, replica.appliedIndex, replica.pending], [3, 3, 0])
+  tt.same([store.index, replica.appliedIndex, replica.pending], [4, 5, 0])
   tt.same(told, [
     'a: {"action":"set","node":{"key":"/a","value":"a",',
     'b: {"action":"set","node":{"key":"/b","value":"b",',
     'c: {"action":"set","node":{"key":"/c","value":"c",',
   ])
-  tt.same(replica.status, { commits: 1, commitMsSum: 2.5, isFull: false, failed: 0, stalledMs: 0 })
+  tt.same(replica.status, {
+    commits: before.commits + 1,
+    commitMsSum: before.commitMsSum + 2.5,
+    isFull: false,
+    failed: 0,
+    stalledMs: 0,
+  })
 })
 
 t.test('what comes while the disk is busy is the next batch, whatever its size', async (tt) => {
@@ -86,8 +95,8 @@ t.test('what comes while the disk is busy is the next batch, whatever its size',
   disk.commit()
   tt.equal(disk.batches.length, 2, 'the next one leaves at once')
   tt.equal(told.length, 1)
-  const [, second] = disk.batches
-  tt.match(second, { seq: 2, firstIndex: 2, hard: undefined })
+  const [first, second] = disk.batches
+  tt.match(second, { seq: (first?.seq ?? 0) + 1, firstIndex: BORN.entries + 2, hard: undefined })
   tt.equal(second && commandsOf(second).length, 500)
   disk.commit()
   tt.equal(told.length, 501)
@@ -99,12 +108,12 @@ t.test('a refusal of the store is an answer like any other', async (tt) => {
   propose('file', '/a')
   await turn()
   disk.commit()
-  tt.equal(told[1], 'file: 102 /a @1')
+  tt.equal(told[1], 'file: 102 /a @2')
   const noop = replica.proposeAsync(command({ op: 'noop', time: NOW }))
   await turn()
   disk.commit()
   tt.equal(await noop, undefined)
-  tt.equal(replica.appliedIndex, 3, 'refused writes and no-ops are log entries')
+  tt.equal(replica.appliedIndex, BORN.entries + 3, 'refused writes and no-ops are log entries')
 })
 
 t.test('who listens for commits is told how long each took', async (tt) => {
@@ -128,9 +137,13 @@ t.test('an answer for another batch than the one under way is a bug', async (tt)
   if (batch === undefined) throw new Error('no batch')
   disk.commit()
   disk.write(batch)
-  tt.throws(() => disk.commit(), { message: 'disk acknowledged batch 1, none is in flight' })
+  tt.throws(() => disk.commit(), {
+    message: `disk acknowledged batch ${batch.seq}, none is in flight`,
+  })
   disk.write(batch)
-  tt.throws(() => disk.fill('full'), { message: 'disk refused batch 1, none is in flight' })
+  tt.throws(() => disk.fill('full'), {
+    message: `disk refused batch ${batch.seq}, none is in flight`,
+  })
 })
 
 t.test('a proposal that the disk does not take in time is told so', async (tt) => {
@@ -149,7 +162,11 @@ t.test('a proposal that the disk does not take in time is told so', async (tt) =
   tt.equal(told[1], 'late: 300 etcdserver: request timed out @0')
   disk.commit()
   disk.commit()
-  tt.equal(store.index, 2, 'they are applied all the same, once the disk has them')
+  tt.equal(
+    store.index,
+    BORN.storeIndex + 2,
+    'they are applied all the same, once the disk has them',
+  )
   tt.equal(told.length, 2, 'and nobody is told twice')
 })
 
@@ -178,62 +195,90 @@ async function until(isDone: () => boolean): Promise<void> {
   while (!isDone()) await turn()
 }
 
-t.test(
-  'a full disk: what is under way and what comes is refused until there is room',
-  async (tt) => {
-    const lines: string[] = []
-    const sink = { write: (line: string) => lines.push(line), writableLength: 0 }
-    const logger = createLogger({ sink, journal: true })
-    const { disk, store, replica, told, propose } = bench(tt, { logger })
-    propose('before')
-    await turn()
-    disk.commit()
-    propose('under way')
-    await turn()
-    propose('behind')
-    disk.fill('database or disk is full')
-    const refused = '300 etcdserver: no space left on the disk @0'
-    tt.same(told.slice(1), [`under way: ${refused}`, `behind: ${refused}`])
-    propose('while full')
-    tt.equal(told[3], `while full: ${refused}`, 'at once')
-    tt.equal(replica.status.isFull, true)
-    tt.same([store.index, replica.lastIndex, replica.pending], [1, 1, 0])
+t.test('a full disk: what is under way waits for room, what comes is refused', async (tt) => {
+  const lines: string[] = []
+  const sink = { write: (line: string) => lines.push(line), writableLength: 0 }
+  const logger = createLogger({ sink, journal: true })
+  const { disk, store, replica, told, propose } = bench(tt, { logger })
+  propose('before')
+  await turn()
+  disk.commit()
+  propose('under way')
+  await turn()
+  propose('behind')
+  lines.length = 0
+  disk.fill('database or disk is full')
+  tt.equal(told.length, 1, 'nobody is told anything yet')
+  propose('while full')
+  tt.equal(told[1], 'while full: 300 etcdserver: no space left on the disk @0', 'at once')
+  tt.match(replica.status, { isFull: true, failed: 1 })
+  tt.same([store.index, replica.pending], [BORN.storeIndex + 1, 2])
 
+  for (let count = 0; count < 2; count += 1) {
     await until(() => disk.waiting === 1)
-    tt.same(disk.batches.at(-1)?.firstIndex, 2, 'a no-op asks whether there is room')
-    tt.match(disk.batches.at(-1), { hard: { term: 1 } })
-    disk.fill('database or disk is full')
+    const [before, again] = disk.batches.slice(-2)
+    tt.same(
+      { ...again, seq: 0 },
+      { ...before, seq: 0 },
+      'the same batch asks whether there is room',
+    )
+    tt.equal(again?.seq, (before?.seq ?? 0) + 1)
+    if (count === 0) disk.fill('database or disk is full')
     tt.equal(replica.status.isFull, true)
-    await until(() => disk.waiting === 1)
-    disk.commit()
-    tt.equal(replica.status.isFull, false)
-    propose('after')
-    await turn()
-    disk.commit()
-    tt.match(told[4], /^after: \{"action":"set"/)
-    tt.equal(store.index, 2, 'what was refused never happens')
-    tt.same(lines, [
-      '<3>storage: no room left on the disk, writes are refused file=/data/member/kvd.db message="database or disk is full"\n',
-      '<6>storage: there is room again\n',
-    ])
-  },
-)
+  }
+  disk.commit()
+  tt.equal(replica.status.isFull, false)
+  tt.match(told[2], /^under way: \{"action":"set"/)
+  disk.commit()
+  tt.match(told[3], /^behind: \{"action":"set"/)
+  propose('after')
+  await turn()
+  disk.commit()
+  tt.match(told[4], /^after: \{"action":"set"/)
+  tt.equal(store.index, BORN.storeIndex + 4, 'what was refused never happens')
+  tt.same(lines, [
+    '<3>storage: no room left on the disk, writes are refused file=/data/member/kvd.db message="database or disk is full"\n',
+    '<6>storage: there is room again\n',
+  ])
+})
 
-t.test('more than 64 MiB of proposals that wait are refused', async (tt) => {
-  const { disk, replica } = bench(tt)
-  const refusals: string[] = []
+t.test('who waits for room for too long is told so, once', async (tt) => {
+  const clock = { now: NOW }
+  const { disk, store, told, propose } = bench(tt, { nowMs: () => clock.now })
+  propose('stuck')
+  await turn()
+  disk.fill('full')
+  clock.now += 7001
+  await until(() => told.length === 1)
+  tt.same(told, ['stuck: 300 etcdserver: request timed out @0'])
+  await until(() => disk.waiting === 1)
+  disk.commit()
+  tt.equal(store.index, BORN.storeIndex + 1, 'it is applied all the same')
+  tt.equal(told.length, 1)
+})
+
+t.test('more than 64 MiB of proposals that are not committed are refused', async (tt) => {
+  const { disk, replica, told, propose } = bench(tt)
+  const outcomes: string[] = []
   // Conditions are not told again in an answer, as values are.
   const huge = compareAndSwap('/a', { prevValue: 'x'.repeat(22 << 20) })
-  replica.propose(huge, () => undefined)
+  const proposeHuge = (): void => replica.propose(huge, (outcome) => outcomes.push(textOf(outcome)))
+  proposeHuge()
   await turn()
-  for (let count = 0; count < 3; count += 1)
-    replica.propose(huge, (outcome) => refusals.push(textOf(outcome)))
-  tt.same(refusals, [])
-  replica.propose(set('/a'), (outcome) => refusals.push(textOf(outcome)))
-  tt.same(refusals, ['300 etcdserver: too many requests @0'])
+  proposeHuge()
+  tt.same(outcomes, [])
+  proposeHuge()
+  tt.same(outcomes, ['300 etcdserver: too many requests @0'], 'not more, on its way or not')
+  propose('small')
+  tt.equal(replica.pending, 3, 'what fits is taken')
+  disk.commit()
+  tt.equal(outcomes.length, 2)
+  proposeHuge()
+  tt.equal(outcomes.length, 2, 'there is room again')
   disk.commit()
   disk.commit()
-  tt.equal(refusals.length, 4)
+  tt.equal(outcomes.filter((outcome) => /^100 /.test(outcome)).length, 3)
+  tt.equal(told.length, 1)
 })
 
 t.test('a failed disk is passed on', async (tt) => {
@@ -259,16 +304,22 @@ t.test(
     tt.match(told.slice(1), [/^a: \{"action"/, /^b: \{"action"/])
     tt.equal(disk.isClosed, true)
     const last = disk.batches.at(-1)
-    tt.equal(last?.frames.length, 0)
+    tt.equal(last?.entries.length, 0)
     tt.match(last?.image, {
-      applied: 2,
-      storeIndex: 2,
-      events: [{ last: 2 }],
+      applied: BORN.entries + 2,
+      storeIndex: BORN.storeIndex + 2,
+      events: [{ last: 3 }],
       eventFloor: 1,
     })
     tt.same(
       last?.packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))].map(({ order }) => order)),
-      ['\u0001/a', '\u0001/b'],
+      [
+        '\u0000/members',
+        `\u0000/members/${BIRTH.identity.memberId}`,
+        `\u0000/members/${BIRTH.identity.memberId}/raftAttributes`,
+        '\u0001/a',
+        '\u0001/b',
+      ],
     )
   },
 )
@@ -284,7 +335,7 @@ t.test('close: a proposal of the same turn is not forgotten', async (tt) => {
 })
 
 t.test('close: a replica that did nothing writes nothing', async (tt) => {
-  const { disk, replica } = bench(tt)
+  const { disk, replica } = bench(tt, { isStarted: false })
   await replica.close()
   tt.equal(disk.batches.length, 0)
 })
@@ -310,7 +361,7 @@ t.test('changed nodes go to the disk before an image asks for them', async (tt) 
   }
   await until(() => disk.waiting === 0)
   const last = disk.batches.find(({ image }) => image !== undefined)
-  tt.match(last?.image, { applied: 100, count: 95, events: [{ last: 100 }] })
+  tt.match(last?.image, { applied: 100, count: 95 + 3, events: [{ last: 99 }] })
   tt.ok(last !== undefined && rowsOf(last) <= 10, 'the image itself has little to carry')
 })
 
@@ -373,7 +424,7 @@ t.test(
     let longest = 0
     let firstIndex = 1
     for (const batch of disk.batches) {
-      log += commandsOf(batch).length
+      log += entriesOf(batch).length
       if (batch.compactTo > 0) {
         const upTo = batch.compactTo
         tt.ok(upTo - firstIndex < 1000, 'in pieces')
