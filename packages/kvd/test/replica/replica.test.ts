@@ -1,50 +1,14 @@
 import { Buffer } from 'node:buffer'
 import { setImmediate as turn } from 'node:timers/promises'
 import { createLogger } from '@flotilla/daemon'
-import t, { type Test } from 'tap'
-import type { Replica, ReplicaOptions } from '../../src/replica/replica.ts'
+import t from 'tap'
 import type { DiskError } from '../../src/storage/disk.ts'
-import type { Batch } from '../../src/storage/messages.ts'
 import { unpackRows } from '../../src/storage/rows.ts'
 import { command } from '../../src/store/command.ts'
-import { Store } from '../../src/store/store.ts'
-import { BIRTH, createAlone, lead } from '../helpers/alone.ts'
-import { compareAndSwap, NOW, set, textOf } from '../helpers/commands.ts'
+import { BIRTH } from '../helpers/alone.ts'
+import { compareAndSwap, NOW, textOf } from '../helpers/commands.ts'
 import { commandsOf, entriesOf, FakeDisk } from '../helpers/fake-disk.ts'
-
-/** What a member that has just begun to lead has: itself and the first entry of its term, in a store of one change. */
-const BORN = { entries: 2, storeIndex: 1 }
-
-interface Bench {
-  readonly disk: FakeDisk
-  readonly store: Store
-  readonly replica: Replica
-  /** What proposers were told: `name: outcome`. */
-  readonly told: string[]
-  readonly propose: (name: string, key?: string) => void
-}
-
-/** A replica that leads, over a disk that the test moves by hand. */
-function bench(
-  tt: Test,
-  options: Partial<ReplicaOptions> & { disk?: FakeDisk; isStarted?: boolean } = {},
-): Bench {
-  const disk = options.disk ?? new FakeDisk()
-  const store = new Store({ historySize: 1000 })
-  const onFailure = (error: DiskError): void => void tt.fail(error.message)
-  const replica = createAlone(disk, { store, onFailure, ...options })
-  if (options.isStarted !== false) lead(replica, disk)
-  const told: string[] = []
-  const propose = (name: string, key = `/${name}`): void =>
-    replica.propose(set(key, { value: name }), (outcome) =>
-      told.push(`${name}: ${textOf(outcome).replace(/"modifiedIndex.*/, '')}`),
-    )
-  tt.teardown(async () => {
-    while (disk.waiting > 0) disk.commit()
-    if (!disk.isClosed) await replica.close()
-  })
-  return { disk, store, replica, told, propose }
-}
+import { bench, BORN, until } from '../helpers/replica-bench.ts'
 
 t.test('proposals of one turn go to the disk as one batch', async (tt) => {
   const { disk, store, replica, told, propose } = bench(tt)
@@ -190,11 +154,6 @@ t.test('each proposal has the whole time, also behind an old one', async (tt) =>
   tt.match(told[2], /^young: \{"action":"set"/, 'and is answered when the disk goes on')
 })
 
-/** Waits while the replica's own timer does its work; tap's timeout ends it if it never does. */
-async function until(isDone: () => boolean): Promise<void> {
-  while (!isDone()) await turn()
-}
-
 t.test('a full disk: what is under way waits for room, what comes is refused', async (tt) => {
   const lines: string[] = []
   const sink = { write: (line: string) => lines.push(line), writableLength: 0 }
@@ -277,7 +236,7 @@ t.test('more than 64 MiB of proposals that are not committed are refused', async
   tt.equal(outcomes.length, 2, 'there is room again')
   disk.commit()
   disk.commit()
-  tt.equal(outcomes.filter((outcome) => /^100 /.test(outcome)).length, 3)
+  tt.equal(outcomes.filter((outcome) => outcome.startsWith('100 ')).length, 3)
   tt.equal(told.length, 1)
 })
 
@@ -339,106 +298,3 @@ t.test('close: a replica that did nothing writes nothing', async (tt) => {
   await replica.close()
   tt.equal(disk.batches.length, 0)
 })
-
-t.test('changed nodes go to the disk before an image asks for them', async (tt) => {
-  const disk = new FakeDisk({ isInstant: true })
-  const { replica } = bench(tt, { disk, snapshotCount: 100 })
-  for (let count = 0; count < 95; count += 1) {
-    replica.propose(set(`/${count}`), () => undefined)
-    await until(() => replica.pending === 0)
-  }
-  const rowsOf = ({ packs }: Batch): number =>
-    packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))]).length
-  const packed = disk.batches.map(rowsOf).filter((rows) => rows > 0)
-  tt.same(
-    packed,
-    Array.from({ length: 9 }, () => 10),
-    'a tenth of an image at a time',
-  )
-  for (let count = 0; count < 10; count += 1) {
-    replica.propose(set(`/${count}`), () => undefined)
-    await until(() => replica.pending === 0)
-  }
-  await until(() => disk.waiting === 0)
-  const last = disk.batches.find(({ image }) => image !== undefined)
-  tt.match(last?.image, { applied: 100, count: 95 + 3, events: [{ last: 99 }] })
-  tt.ok(last !== undefined && rowsOf(last) <= 10, 'the image itself has little to carry')
-})
-
-t.test('large values bring the image early, and rows without room come again', async (tt) => {
-  const disk = new FakeDisk()
-  const { replica } = bench(tt, { disk })
-  const sizes: number[] = []
-  for (let count = 0; count < 14; count += 1) {
-    replica.propose(set(`/${count}`, { value: 'x'.repeat(1 << 20) }), () => undefined)
-    await turn()
-    const batch = disk.batches.at(-1)
-    if (count === 5) {
-      disk.fill('full')
-      await until(() => disk.waiting === 1)
-      tt.same(disk.batches.at(-1)?.packs, batch?.packs, 'the same rows')
-    }
-    disk.commit()
-    sizes.push(batch?.packs.length ?? 0)
-  }
-  tt.ok(
-    sizes.every((size) => size <= 1),
-    `${sizes.join()} packs a batch`,
-  )
-  tt.ok(
-    disk.batches.some(({ image }) => image !== undefined),
-    'after 8 MiB, not 10,000 entries',
-  )
-})
-
-t.test('the log does not grow when a batch brings more than a piece', async (tt) => {
-  const disk = new FakeDisk({ isInstant: true })
-  const { replica } = bench(tt, { disk, snapshotCount: 10_000 })
-  for (let round = 0; round < 30; round += 1) {
-    for (let count = 0; count < 4000; count += 1)
-      replica.propose(command({ op: 'noop', time: NOW }), () => undefined)
-    await until(() => replica.pending === 0)
-  }
-  await until(() => disk.waiting === 0)
-  const compacted = Math.max(...disk.batches.map(({ compactTo }) => compactTo))
-  tt.ok(
-    replica.lastIndex - compacted <= 40_000,
-    `${replica.lastIndex - compacted} entries are left`,
-  )
-})
-
-t.test(
-  'the image follows every snapshot-count entries, the log does not grow for ever',
-  async (tt) => {
-    const disk = new FakeDisk({ isInstant: true })
-    const { replica } = bench(tt, { disk, snapshotCount: 10_000 })
-    const entries = 120_000
-    for (let count = 0; count < entries; count += 1) {
-      replica.propose(command({ op: 'noop', time: NOW }), () => undefined)
-      if (count % 500 === 499) await until(() => replica.pending === 0)
-    }
-    await until(() => disk.waiting === 0)
-    const images = disk.batches.flatMap(({ image }) => image?.applied ?? [])
-    tt.ok(images.length >= entries / 10_000 - 1, `${images.length} images`)
-    let log = 0
-    let longest = 0
-    let firstIndex = 1
-    for (const batch of disk.batches) {
-      log += entriesOf(batch).length
-      if (batch.compactTo > 0) {
-        const upTo = batch.compactTo
-        tt.ok(upTo - firstIndex < 1000, 'in pieces')
-        log -= upTo - firstIndex + 1
-        firstIndex = upTo + 1
-        const applied =
-          batch.image?.applied ?? images.findLast((image) => image <= batch.firstIndex)
-        tt.ok(
-          upTo <= (applied ?? 0) - 5000,
-          `dropped to ${upTo}, 5000 entries stay for slow followers`,
-        )
-      }
-      longest = Math.max(longest, log)
-    }
-    tt.ok(longest <= 40_000, `the log held ${longest} entries`)
-  },
-)

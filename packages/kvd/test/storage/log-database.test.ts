@@ -2,65 +2,11 @@ import { Buffer } from 'node:buffer'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import t, { type Test } from 'tap'
-import type { HighWater } from '../../src/storage/high-water.ts'
 import { LogDatabase } from '../../src/storage/log-database.ts'
-import type { DiskOptions, FromDisk, Loaded } from '../../src/storage/messages.ts'
-import { unpackEvents } from '../../src/storage/records.ts'
-import { nodeRowOf, unpackRows } from '../../src/storage/rows.ts'
-import { decodeCommand } from '../../src/store/command.ts'
 import { Store } from '../../src/store/store.ts'
-import { Batches, batchOf, imageOf } from '../helpers/batches.ts'
+import { Batches, imageOf } from '../helpers/batches.ts'
 import { NOW, remove, set, storeOf, sync } from '../helpers/commands.ts'
-import { entriesOf } from '../helpers/fake-disk.ts'
-
-interface Found {
-  readonly loaded: Loaded
-  readonly keys: readonly string[]
-  readonly nodes: readonly string[]
-  readonly events: readonly number[]
-  /** `index@term key` */
-  readonly entries: readonly string[]
-}
-
-/** Everything that a database hands out at a start. */
-function load(
-  database: LogDatabase,
-  source: DiskOptions['source'] = 'image',
-  mark?: HighWater,
-): Found {
-  const messages: FromDisk[] = []
-  const loaded = database.load(source, mark, (message) => messages.push(message))
-  const rows = messages.flatMap((message) =>
-    message.type === 'rows'
-      ? [...unpackRows(Buffer.from(message.pack))].flatMap(({ node }) =>
-          node === undefined ? [] : [nodeRowOf(node)],
-        )
-      : [],
-  )
-  return {
-    loaded,
-    keys: rows.map(({ key }) => key),
-    nodes: rows.map((node) => JSON.stringify(node)),
-    events: messages
-      .flatMap((message) => (message.type === 'events' ? unpackEvents(message.body) : []))
-      .map(({ index }) => index),
-    entries: messages
-      .flatMap((message) => (message.type === 'entries' ? [message] : []))
-      .flatMap(entriesOf)
-      .map(({ index, term, data }) => `${index}@${term} ${decodeCommand(Buffer.from(data)).key}`),
-  }
-}
-
-interface Opened {
-  readonly db: Sqlite.Database
-  readonly database: LogDatabase
-}
-
-function open(tt: Test, file: string, mergeRows?: number): Opened {
-  const db = new Sqlite(file, { timeout: 0 })
-  tt.teardown(() => db.close())
-  return { db, database: new LogDatabase(db, file, mergeRows) }
-}
+import { load, open, type Found } from '../helpers/databases.ts'
 
 t.test('a new database is empty and durable', async (tt) => {
   const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'))
@@ -124,19 +70,6 @@ t.test('entries, hard state and image come back after a restart', async (tt) => 
   tt.same(entries, all, 'some that the image holds already too: others may be behind')
   second.database.close()
   tt.same(load(open(tt, file).database, 'log').entries, all)
-})
-
-t.test('entries from an index on are replaced', async (tt) => {
-  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
-  load(database)
-  const log = new Batches()
-  database.write(log.of([set('/1'), set('/2'), set('/3')]))
-  database.write(log.of([set('/two')], { term: 2, firstIndex: 2 }))
-  tt.equal(database.last.index, 2)
-  tt.same(load(database).entries, ['1@1 /1', '2@2 /two'])
-  database.write(log.of([], { hard: { term: 7, vote: '0' } }))
-  tt.equal(database.last.index, 2, 'a batch may carry no entry at all')
-  tt.equal(load(database).loaded.hard.term, 7)
 })
 
 t.test('an image writes what changed and forgets what is gone', async (tt) => {
@@ -240,24 +173,6 @@ t.test('a merge that finds no room begins anew', async (tt) => {
   }
   tt.ok(refused > 5, `${refused} batches found no room`)
   tt.equal(db.prepare('SELECT count(*) FROM node').pluck().get(), 600, 'in the end all are there')
-})
-
-t.test('the log is compacted as far as a batch says', async (tt) => {
-  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
-  load(database)
-  const commands = Array.from({ length: 9000 }, () => sync(NOW))
-  const store = storeOf(commands)
-  const log = new Batches()
-  database.write(log.of(commands, imageOf(store, 9000)))
-  database.write(log.of([], { compactTo: 6000 }))
-  const { loaded } = load(database)
-  tt.same([loaded.firstIndex, loaded.base.index, database.last.index], [6001, 6000, 9000])
-  database.write(log.of([], { compactTo: 100 }))
-  tt.equal(load(database).loaded.firstIndex, 6001)
-  tt.throws(() => load(database, 'log'), {
-    code: 'DAMAGED',
-    message: /the log begins at entry 6001, older ones are compacted/,
-  })
 })
 
 /** Batches of so many large values over a few keys, each with its rows; how the tables look in between. */
@@ -434,27 +349,4 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ['1@1 /a/b', '2@1 /c', '3@1 /d/e', '4@2 /f', '5@2 /g'],
     'unchanged',
   )
-})
-
-t.test('a log whose terms go back is refused', async (tt) => {
-  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
-  load(database)
-  const log = new Batches()
-  database.write(log.of([set('/a')], { term: 3 }))
-  database.write(log.of([set('/b')], { term: 2 }))
-  tt.throws(() => load(database), {
-    code: 'DAMAGED',
-    message: /log entry 2 has term 2 after 3/,
-  })
-})
-
-t.test('more rows than go in one message', async (tt) => {
-  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
-  load(database)
-  const commands = Array.from({ length: 4500 }, (_, at) => set(`/n${at}`))
-  database.write(batchOf(commands, imageOf(storeOf(commands), 100)))
-  const { keys, entries, loaded } = load(database)
-  tt.same([keys.length, entries.length], [4500, 4500])
-  tt.equal(new Set(keys).size, 4500)
-  tt.equal(loaded.lastIndex, 4500)
 })

@@ -1,0 +1,193 @@
+import { join } from 'node:path'
+import t from 'tap'
+import type { HighWater } from '../../src/storage/high-water.ts'
+import type { FromDisk } from '../../src/storage/messages.ts'
+import { entryChain } from '../../src/storage/entry-codec.ts'
+import { Batches, batchOf, imageOf, OWNER } from '../helpers/batches.ts'
+import { NOW, set, storeOf, sync } from '../helpers/commands.ts'
+import { load, open } from '../helpers/databases.ts'
+import { entriesOf } from '../helpers/fake-disk.ts'
+
+t.test('entries from an index on are replaced', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const log = new Batches()
+  database.write(log.of([set('/1'), set('/2'), set('/3')]))
+  database.write(log.of([set('/two')], { term: 2, firstIndex: 2 }))
+  tt.equal(database.last.index, 2)
+  tt.same(load(database).entries, ['1@1 /1', '2@2 /two'])
+  database.write(log.of([], { hard: { term: 7, vote: '0' } }))
+  tt.equal(database.last.index, 2, 'a batch may carry no entry at all')
+  tt.equal(load(database).loaded.hard.term, 7)
+})
+
+t.test('the log is compacted as far as a batch says', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const commands = Array.from({ length: 9000 }, () => sync(NOW))
+  const store = storeOf(commands)
+  const log = new Batches()
+  database.write(log.of(commands, imageOf(store, 9000)))
+  database.write(log.of([], { compactTo: 6000 }))
+  const { loaded } = load(database)
+  tt.same([loaded.firstIndex, loaded.base.index, database.last.index], [6001, 6000, 9000])
+  database.write(log.of([], { compactTo: 100 }))
+  tt.equal(load(database).loaded.firstIndex, 6001)
+  tt.throws(() => load(database, 'log'), {
+    code: 'DAMAGED',
+    message: /the log begins at entry 6001, older ones are compacted/,
+  })
+})
+
+t.test('a log whose terms go back is refused', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const log = new Batches()
+  database.write(log.of([set('/a')], { term: 3 }))
+  database.write(log.of([set('/b')], { term: 2 }))
+  tt.throws(() => load(database), {
+    code: 'DAMAGED',
+    message: /log entry 2 has term 2 after 3/,
+  })
+})
+
+t.test('more rows than go in one message', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const commands = Array.from({ length: 4500 }, (_, at) => set(`/n${at}`))
+  database.write(batchOf(commands, imageOf(storeOf(commands), 100)))
+  const { keys, entries, loaded } = load(database)
+  tt.same([keys.length, entries.length], [4500, 4500])
+  tt.equal(new Set(keys).size, 4500)
+  tt.equal(loaded.lastIndex, 4500)
+})
+
+t.test('a log goes on behind what was dropped, even when that is all of it', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const log = new Batches()
+  const commands = [set('/1'), set('/2'), set('/3')]
+  const first = open(tt, file)
+  load(first.database)
+  first.database.write(log.of(commands, imageOf(storeOf(commands), 3)))
+  first.database.write(log.of([], { compactTo: 3 }))
+  first.database.close()
+
+  const second = open(tt, file)
+  const { loaded } = load(second.database)
+  tt.match(loaded, { firstIndex: 0, lastIndex: 3, base: { index: 3, term: 1 }, hard: { term: 1 } })
+  second.database.write(log.of([set('/4')], { term: 3 }))
+  second.database.close()
+  const third = load(open(tt, file).database)
+  tt.same(third.entries, ['4@3 /4'])
+  tt.same(third.loaded.base, loaded.base)
+})
+
+t.test('an entry of another log is noticed, right as it is by itself', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const [ours, theirs] = [new Batches(), new Batches()]
+  database.write(ours.of([set('/1'), set('/2')]))
+  theirs.of([set('/1'), set('/two')])
+  database.write(theirs.of([set('/3')]))
+  tt.throws(() => load(database), {
+    code: 'DAMAGED',
+    message: /log entry 3 fails its checksum/,
+  })
+})
+
+t.test('a log that ends before its mark, or forgot a promise, is refused', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const log = new Batches()
+  database.write(log.of([set('/1'), set('/2'), set('/3')], { term: 5 }))
+  database.write(log.of([], { hard: { term: 7, vote: 'ab' } }))
+  const mark = { seq: 1, term: 7, vote: 'ab', lastIndex: 3, lastTerm: 5, commit: 2 }
+  const cases: [what: string, mark: HighWater, problem: RegExp | undefined][] = [
+    ['the same', mark, undefined],
+    ['behind the log', { ...mark, lastIndex: 2 }, undefined],
+    ['longer, but of an earlier term', { ...mark, lastIndex: 9, lastTerm: 4 }, undefined],
+    [
+      'longer',
+      { ...mark, lastIndex: 4 },
+      /kvd\.db ends at log entry 3, but entries up to 4 were acknowledged: .* Restore/,
+    ],
+    ['of a later term', { ...mark, lastIndex: 2, lastTerm: 6 }, /ends at log entry 3/],
+    ['an earlier vote', { ...mark, term: 6, vote: 'cd' }, undefined],
+    ['before the vote', { ...mark, vote: '0' }, undefined],
+    [
+      'a later term',
+      { ...mark, term: 8, vote: '0' },
+      /kvd\.db stands at term 7 with a vote for ab, but in term 8 one for 0 was given: .* Restore/,
+    ],
+    ['another vote', { ...mark, vote: 'cd' }, /but in term 7 one for cd was given/],
+  ]
+  for (const [what, given, problem] of cases)
+    if (problem === undefined)
+      tt.match(load(database, 'image', given).loaded, { lastIndex: 3, commit: 2 }, what)
+    else
+      tt.throws(() => load(database, 'image', given), { code: 'DAMAGED', message: problem }, what)
+})
+
+t.test('what is known to be committed is not more than there is', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const log = new Batches()
+  const commands = [set('/1'), set('/2'), set('/3')]
+  database.write(log.of(commands, imageOf(storeOf(commands.slice(0, 2)), 2)))
+  const mark = { seq: 1, term: 1, vote: '0', lastIndex: 3, lastTerm: 1 }
+  const cases: [mark: HighWater | undefined, commit: number][] = [
+    [undefined, 2],
+    [{ ...mark, commit: 1 }, 2],
+    [{ ...mark, commit: 3 }, 3],
+    [{ ...mark, commit: 9 }, 3],
+  ]
+  for (const [given, commit] of cases)
+    tt.equal(load(database, 'image', given).loaded.commit, commit, JSON.stringify(given))
+})
+
+t.test('of what is applied the last 5000 entries are handed out, or 16 MiB', async (tt) => {
+  const cases: [entries: number, bytes: number, applied: number, first: number][] = [
+    [5200, 0, 5100, 101],
+    [5001, 0, 5001, 2],
+    [20, 1 << 20, 20, 6],
+    [20, 1 << 20, 10, 1],
+  ]
+  for (const [count, bytes, applied, first] of cases) {
+    const { database } = open(tt, join(tt.testdir(), `${count}-${applied}.db`))
+    load(database)
+    const commands = Array.from({ length: count }, () => set('/k', { value: 'x'.repeat(bytes) }))
+    database.write(batchOf(commands, imageOf(storeOf(commands.slice(0, applied), 1), applied)))
+    const messages: FromDisk[] = []
+    const { base, firstIndex } = database.load('image', undefined, (one) => messages.push(one))
+    const entries = messages.flatMap((one) => (one.type === 'entries' ? entriesOf(one) : []))
+    const what = `${count} entries of ${bytes} bytes, ${applied} applied`
+    tt.same([entries[0]?.index, entries.at(-1)?.index], [first, count], what)
+    tt.same([firstIndex, base.index], [1, first - 1], 'what is on the disk, what was left out')
+    const [follower] = entries
+    if (follower === undefined) throw new Error('nothing was handed out')
+    tt.equal(entryChain(base.chain, follower), follower.chain, 'they follow the base')
+  }
+})
+
+t.test('each start of a member has a number that none before had', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const start = (source: 'image' | 'log' = 'image'): ReturnType<typeof open>['database'] => {
+    const { db, database } = open(tt, file)
+    tt.teardown(() => db.close())
+    numbers.push(load(database, source).loaded.incarnation)
+    return database
+  }
+  const numbers: number[] = []
+  const log = new Batches()
+  const first = start()
+  first.write(log.of([]))
+  first.close()
+  const again = start()
+  // One that joins and has nothing yet says again who it is.
+  again.write(log.of([], { identity: OWNER }))
+  again.close()
+  start('log').close()
+  const last = start()
+  tt.same(load(last, 'log').loaded.identity, OWNER)
+  tt.same(numbers, [1, 2, 2, 3], 'to look at a log is no start')
+})
