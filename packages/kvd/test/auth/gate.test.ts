@@ -211,6 +211,7 @@ t.test('a watch is over before the next write is applied', async (tt) => {
     since: 0,
     mode: 'stream',
     deliver: (event: StoreEvent) => seen.push(event.action),
+    lost: () => undefined,
   } as const
   store.watchers.add(watcher)
   const end = (): void => store.watchers.remove(watcher)

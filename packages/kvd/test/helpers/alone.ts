@@ -1,6 +1,7 @@
 import { createLogger, type Logger } from '@flotilla/daemon'
 import { newBirth } from '../../src/membership/birth.ts'
-import { NO_NETWORK, Replica, type ReplicaOptions } from '../../src/replica/replica.ts'
+import { NO_NETWORK, type ReplicaOptions } from '../../src/replica/options.ts'
+import { Replica } from '../../src/replica/replica.ts'
 import type { Disk } from '../../src/storage/disk.ts'
 import { NOW } from './commands.ts'
 import type { FakeDisk } from './fake-disk.ts'
@@ -34,7 +35,9 @@ export function createAlone(disk: Disk, options: AloneOptions): Replica {
     electionTicks: 10,
     requestTimeoutMs: 7000,
     nowMs: () => NOW,
+    elapsedMs: () => 0,
     random: () => 0,
+    forcesAlone: undefined,
     ...options,
     disk,
   })

@@ -7,7 +7,6 @@ import { ORIGIN } from '../../src/storage/log-table.ts'
 import type { Batch, Identity } from '../../src/storage/messages.ts'
 import { packEvents } from '../../src/storage/records.ts'
 import { packChanges } from '../../src/storage/rows.ts'
-import { ByteWriter } from '../../src/store/bytes.ts'
 import { CommandWriter, type Command } from '../../src/store/command.ts'
 import type { StoreEvent } from '../../src/store/event.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -20,7 +19,6 @@ type Fields = Partial<Omit<Batch, 'entries'>> & { readonly term?: number }
 
 /** A log whose entries follow each other by index and by chain, cut into batches as a member cuts it. */
 export class Batches {
-  readonly #writer = new ByteWriter()
   readonly #commands = new CommandWriter()
   readonly #places: Place[] = [ORIGIN]
   #seq = 0
@@ -38,13 +36,14 @@ export class Batches {
     const entries = commands.map((entry) => this.#append(entry, term ?? (this.#last.term || 1)))
     return {
       seq: this.#seq,
-      entries: packEntries(this.#writer, entries),
+      entries: packEntries(entries),
       firstIndex,
       hard: { term: this.#last.term || 1, vote: '0' },
       commit: 0,
       identity,
       packs: [],
       image: undefined,
+      install: undefined,
       compactTo: 0,
       ...fields,
     }

@@ -66,7 +66,13 @@ export async function openClientPort(
   lines.length = 0
   const fdLimit = options.fdLimit ?? 1000
   const traffic = new AppendStats(nowMs)
-  const metrics = new Metrics({ store, replica, openFiles: () => 7, maxFiles: fdLimit })
+  const metrics = new Metrics({
+    store,
+    replica,
+    openFiles: () => 7,
+    maxFiles: fdLimit,
+    messages: { dropped: 0 },
+  })
   const context: HttpContext = {
     store,
     replica,

@@ -81,6 +81,11 @@ export class FakeDisk implements Disk {
     return batch
   }
 
+  /** What it was given is in `batches`; a test of snapshots has a real disk. */
+  openSnapshot(): Promise<undefined> {
+    return Promise.resolve(undefined)
+  }
+
   get waiting(): number {
     return this.#pending.length
   }

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Test } from 'tap'
-import type { Replica, ReplicaOptions } from '../../src/replica/replica.ts'
+import type { ReplicaOptions } from '../../src/replica/options.ts'
+import type { Replica } from '../../src/replica/replica.ts'
 import type { DiskError } from '../../src/storage/disk.ts'
 import { Store } from '../../src/store/store.ts'
 import { createAlone, lead } from './alone.ts'

@@ -88,7 +88,13 @@ t.test('which operation a request is', async (tt) => {
 })
 
 t.test('reads and watches', async (tt) => {
-  const read = { type: 'read', recursive: false, sorted: false, quorum: false }
+  const read = {
+    type: 'read',
+    recursive: false,
+    sorted: false,
+    quorum: false,
+    maxStalenessMs: Infinity,
+  }
   const watch = { type: 'watch', recursive: false, stream: false, waitIndex: 0 }
   const cases: [method: string, query: string, request: object][] = [
     ['GET', '', read],
@@ -96,6 +102,8 @@ t.test('reads and watches', async (tt) => {
     ['GET', 'recursive=true&sorted=true', { ...read, recursive: true, sorted: true }],
     ['HEAD', 'recursive=true&quorum=true', { ...read, recursive: true }],
     ['GET', 'quorum=true', { ...read, quorum: true }],
+    ['GET', 'maxStalenessMs=0', { ...read, maxStalenessMs: 0 }],
+    ['GET', 'maxStalenessMs=250&recursive=true', { ...read, recursive: true, maxStalenessMs: 250 }],
     ['GET', 'quorum=true&wait=true', { ...read, quorum: true }],
     ['GET', 'wait=true', watch],
     ['GET', 'wait=true&recursive=true&stream=true', { ...watch, recursive: true, stream: true }],

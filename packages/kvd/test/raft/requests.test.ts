@@ -1,5 +1,5 @@
 import t from 'tap'
-import { NONE } from '../../src/raft/types.ts'
+import { NONE, type Refused } from '../../src/raft/types.ts'
 import { Bench, ELECTION_TICKS, START_MS } from '../helpers/raft-lab.ts'
 
 const three = ['a', 'b', 'c']

@@ -42,8 +42,7 @@ function packOne(entry: Entry): Buffer {
 
 t.test('entries come back as they were, one by one and in packs', async (tt) => {
   const roundTrip = fc.property(fc.array(anyEntry, { maxLength: 8 }), (entries) => {
-    const writer = new ByteWriter()
-    const packed = packEntries(writer, entries)
+    const packed = packEntries(entries)
     const again = [...frames(Buffer.from(packed.buffer))].map((body) => unpackEntry(body))
     assert.deepStrictEqual(again, entries)
     for (const entry of entries) assert.deepStrictEqual(unpackEntry(packOne(entry)), entry)
@@ -52,11 +51,10 @@ t.test('entries come back as they were, one by one and in packs', async (tt) => 
 })
 
 t.test('a pack has memory of its own', async (tt) => {
-  const writer = new ByteWriter()
-  const first = packEntries(writer, [ENTRY])
+  const first = packEntries([ENTRY])
   tt.same([first.byteOffset, first.buffer.byteLength], [0, first.length])
   first.fill(0)
-  const second = packEntries(writer, [ENTRY])
+  const second = packEntries([ENTRY])
   const [body] = frames(Buffer.from(second.buffer))
   tt.strictSame(body && unpackEntry(body), ENTRY)
 })
@@ -64,7 +62,7 @@ t.test('a pack has memory of its own', async (tt) => {
 t.test('large entries do not disturb the small ones beside them', async (tt) => {
   const large = { ...ENTRY, index: 8, data: Buffer.alloc(3 << 20, 7) }
   const entries = [ENTRY, large, { ...ENTRY, index: 9 }, large, ENTRY]
-  const packed = packEntries(new ByteWriter(), entries)
+  const packed = packEntries(entries)
   tt.strictSame([...frames(Buffer.from(packed.buffer))].map(unpackEntry), entries)
 })
 

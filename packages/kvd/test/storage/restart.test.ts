@@ -25,6 +25,19 @@ const HISTORY = 60
 
 t.setTimeout(120_000 + programs * 10_000)
 
+/** The leader stamps what comes to it: with the time that the program says. */
+const clock = { ms: 0 }
+
+/** The same commands at times that do not go back, as a leader sees to. */
+function inOrder(commands: readonly Command[]): Command[] {
+  let ms = 0
+  return commands.map((entry) => {
+    ms = Math.max(ms, Math.floor(entry.time))
+    const { expireAt } = entry
+    return { ...entry, time: ms, expireAt: expireAt === 0 ? 0 : expireAt + ms - entry.time }
+  })
+}
+
 interface Running {
   readonly store: Store
   readonly replica: Replica
@@ -40,7 +53,7 @@ async function start(directory: string, snapshotCount: number): Promise<Running>
     file: join(directory, 'kvd.db'),
     snapshotCount,
     requestTimeoutMs: 60_000,
-    nowMs: Date.now,
+    nowMs: () => clock.ms,
     onFailure: (error) => {
       throw error
     },
@@ -78,10 +91,13 @@ async function checkDumps({ directory, store, replica }: Running): Promise<void>
 async function runProgram(root: string, random: Random): Promise<number> {
   const reference = new Store({ historySize: HISTORY })
   for (const entry of BIRTH.entries) new Machine(reference).apply(entry)
-  const commands = randomProgram(random, random.int(100, 400)).flatMap((step) =>
-    step.type === 'command' ? [step.command] : [],
+  const commands = inOrder(
+    randomProgram(random, random.int(100, 400)).flatMap((step) =>
+      step.type === 'command' ? [step.command] : [],
+    ),
   )
   const snapshotCount = random.int(5, 80)
+  clock.ms = 0
   let running = await start(join(root, '0'), snapshotCount)
   let restarts = 0
   for (let at = 0; at < commands.length;) {
@@ -108,7 +124,10 @@ async function checkOutcomes(
   commands: readonly Command[],
 ): Promise<void> {
   const outcomes: Promise<StoreEvent | Refusal | undefined>[] = []
-  for (const entry of commands) outcomes.push(replica.proposeAsync(entry))
+  for (const entry of commands) {
+    clock.ms = entry.time
+    outcomes.push(replica.proposeAsync(entry))
+  }
   const told = (await Promise.all(outcomes)).map(textOf)
   assert.deepEqual(
     told,

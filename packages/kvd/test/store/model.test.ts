@@ -96,7 +96,7 @@ class Comparison {
     const heard: number[] = []
     const deliver = (event: StoreEvent): unknown => heard.push(event.index)
     const since = this.#store.index + 1 + ahead
-    const watcher: Watcher = { key, recursive, mode, since, deliver }
+    const watcher: Watcher = { key, recursive, mode, since, deliver, lost: () => undefined }
     this.#listeners.push({ watcher, heard, due: [], isDone: false })
     this.#store.watchers.add(watcher)
   }

@@ -303,6 +303,7 @@ t.test('statistics as JSON, reads included', async (tt) => {
     since: 1,
     mode: 'once',
     deliver: () => undefined,
+    lost: () => undefined,
   })
   tt.equal(
     store.statsJson(),

@@ -30,6 +30,7 @@ function listen(store: Store, watch: Partial<Watcher> & { key: string }): string
     mode: 'stream',
     since: store.index + 1,
     deliver: ({ action, key, index }) => heard.push(`${action} ${key} @${index}`),
+    lost: () => heard.push('lost'),
     ...watch,
   })
   return heard
@@ -176,6 +177,7 @@ t.test('a watcher may leave at any time, also twice, also while it is told', asy
   const told: string[] = []
   const make = (name: string, onTold = (): void => undefined): Watcher => ({
     key: '/k',
+    lost: () => undefined,
     recursive: false,
     since: 1,
     mode: 'stream',
@@ -207,9 +209,10 @@ t.test('a watcher may leave at any time, also twice, also while it is told', asy
 t.test('who is told of an event finds it in the history', async (tt) => {
   const store = storeOf([set('/d/x'), set('/f', { expireAt: NOW })])
   const found: (number | undefined)[] = []
+  const lost = (): void => undefined
   const look = (): unknown => found.push(store.history.scan('/', true, store.index)?.index)
   for (const key of ['/d/x', '/d', '/f'])
-    store.watchers.add({ key, recursive: true, since: 1, mode: 'once', deliver: look })
+    store.watchers.add({ key, recursive: true, since: 1, mode: 'once', deliver: look, lost })
   store.apply(remove('/d', { recursive: true }))
   store.apply(sync(NOW))
   tt.same(found, [3, 3, 4], 'a client that asks for it at once must not wait for ever')
@@ -376,6 +379,7 @@ t.test(`resumable: out of the history as live, each once, in order (seed ${seed}
       const since = store.index + 1
       const watcher: Watcher = {
         key,
+        lost: () => undefined,
         recursive,
         since,
         mode: 'resumable',

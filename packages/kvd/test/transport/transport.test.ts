@@ -43,6 +43,7 @@ class Station {
       electionMs: 1000,
       random: () => 0,
       unreachable: (peer) => this.note(`unreachable ${peer}`),
+      unsent: ({ to, type }) => this.note(`unsent ${type} to ${to}`),
       connected: (peer) => this.note(`connected ${peer}`),
       disconnected: (peer) => this.note(`disconnected ${peer}`),
       refused: (peer, status, text) => this.note(`refused by ${peer}: ${status} ${text}`),
