@@ -1,3 +1,4 @@
+import { Cors } from './cors.ts'
 import { cleanKey, EscapeError, escapePath, isClean, unescape } from './escape.ts'
 import type { HttpContext } from './context.ts'
 import {
@@ -28,7 +29,7 @@ export class Router {
   readonly #context: HttpContext
   readonly #exact: ReadonlyMap<string, Handler>
   readonly #below: readonly (readonly [prefix: string, handler: Handler])[]
-  readonly #cors: ReadonlySet<string>
+  readonly #cors: Cors
 
   /**
    * @param origins allowed by --cors; `*` for any
@@ -36,7 +37,7 @@ export class Router {
    */
   constructor(context: HttpContext, origins: readonly string[], extra: Routes) {
     this.#context = context
-    this.#cors = new Set(origins)
+    this.#cors = new Cors(origins)
     const members: Handler = (request, responder, path) =>
       handleMembers(context, request, path, responder)
     const stats: Handler = (request, responder, path) =>
@@ -60,7 +61,7 @@ export class Router {
   }
 
   route(request: RawRequest, responder: Responder): void {
-    const answer = this.#cors.size === 0 ? responder : this.#withCors(request, responder)
+    const answer = this.#cors.isOff ? responder : this.#withCors(request, responder)
     if (request.method === 'OPTIONS') answer.reply(200, '', '')
     else if (HOT.test(request.path))
       handleKeys(this.#context, request, request.path.slice(KEYS.length), answer)
@@ -91,15 +92,11 @@ export class Router {
     }
   }
 
-  /** Adds the CORS headers where the origin is allowed (kvd.md 13.6). */
+  /** Adds the CORS headers where the origin is allowed. */
   #withCors(request: RawRequest, responder: Responder): Responder {
-    const isAny = this.#cors.has('*')
-    const origin = isAny ? '*' : request.origin
-    if (origin === undefined || !this.#cors.has(origin)) return responder
-    const cors =
-      'Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n' +
-      `Access-Control-Allow-Origin: ${origin}\r\n` +
-      'Access-Control-Allow-Headers: accept, content-type, authorization\r\n'
+    const headers = this.#cors.headers(request.origin)
+    if (headers === undefined) return responder
+    const cors = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
     return {
       reply: (status, head, body) => responder.reply(status, cors + head, body),
       stream: (status, head) => responder.stream(status, cors + head),
