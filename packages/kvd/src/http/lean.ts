@@ -6,6 +6,8 @@ import { parseHeaders, parseRequestLine, type LeanHeaders } from './lean-head.ts
 /** Heads and bodies beyond these go to node:http. */
 const HEAD_BYTES_MAX = 16 * 1024
 const BODY_BYTES_LEAN = 64 * 1024
+/** What no request begins with, such as a TLS handshake, need not be waited for. */
+const NO_REQUEST = /^[^A-Z]/
 /** Bytes read ahead while an answer is being made, before the socket is paused. */
 const AHEAD_BYTES_MAX = 256 * 1024
 /** Answers that gather before they are written in any case. */
@@ -131,7 +133,7 @@ export class LeanConnection implements Responder {
   #takeRequest(): boolean {
     const end = this.#input.indexOf('\r\n\r\n')
     if (end === -1) {
-      if (this.#input.length > HEAD_BYTES_MAX) this.#handOver()
+      if (this.#input.length > HEAD_BYTES_MAX || NO_REQUEST.test(this.#input)) this.#handOver()
       return false
     }
     const lineEnd = this.#input.indexOf('\r\n')

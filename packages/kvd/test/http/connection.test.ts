@@ -33,6 +33,23 @@ t.test('answers come in the order of the requests, whatever they wait for', asyn
   tt.equal(wrong, -1)
 })
 
+t.test('plain requests never leave the fast way, which costs half', async (tt) => {
+  const { port } = await openClientPort(tt)
+  const connection = await Exchange.open(port)
+  const sent = [put('/v2/keys/k', 'value=1'), get('/v2/keys/k'), get('/v2/keys/k')]
+  await connection.send(sent.map(({ text }) => text).join(''))
+  await connection.replies(sent)
+  sent.push(get('/v2/keys/k'))
+  await connection.send(get('/v2/keys/k').text)
+  const replies = await connection.replies(sent)
+  tt.same(
+    replies.map(({ headers }) => headers['connection']),
+    [undefined, undefined, undefined, undefined],
+    'node:http would say that it keeps the connection',
+  )
+  connection.socket.destroy()
+})
+
 t.test(
   'requests that take the connection to node:http are answered there, and what follows',
   async (tt) => {
