@@ -8,6 +8,14 @@ import {
   parseGoFlags,
 } from '@flotilla/daemon'
 import { FLAGS } from './flags.ts'
+import {
+  address,
+  hasCertificate,
+  readTlsConfig,
+  tlsProblem,
+  tlsWarnings,
+  type TlsConfig,
+} from './tls/tls-config.ts'
 
 /** What kvd runs with, checked. */
 export interface Config {
@@ -36,6 +44,8 @@ export interface Config {
   readonly proxy: ProxyConfig
   /** Peer URLs of all members of --initial-cluster: where a proxy looks for its cluster. */
   readonly clusterPeerURLs: readonly string[]
+  readonly clientTls: TlsConfig
+  readonly peerTls: TlsConfig
   readonly isDebug: boolean
   /** Text for the log: what is set, and by what. */
   readonly given: ReturnType<Options['given']>
@@ -147,13 +157,22 @@ function check(options: Options, warnings: readonly string[]): Config {
   checkTimes(options)
   const name = options.string('name')
   const dataDir = options.string('data-dir') || `${name}.etcd`
-  const listenClientURLs = readUrls(options, 'listen-client-urls', 'bind-addr', 'addr')
+  const clientTls = readTlsConfig(options, 'client', dataDir)
+  const peerTls = readTlsConfig(options, 'peer', dataDir)
+  const urls = (tls: TlsConfig, flag: string, ...old: readonly string[]): readonly URL[] =>
+    readUrls(options, { name: flag, old, scheme: hasCertificate(tls) ? 'https' : 'http' })
+  const listenClientURLs = urls(clientTls, 'listen-client-urls', 'bind-addr', 'addr')
+  const listenPeerURLs = urls(peerTls, 'listen-peer-urls', 'peer-bind-addr', 'peer-addr')
   const advertised = options.isSet('advertise-client-urls') || options.isSet('addr')
   if (options.isSet('listen-client-urls') && !advertised)
     throw verifyError(
       '-advertise-client-urls is required when -listen-client-urls is set explicitly.',
     )
-  const peerURLs = readUrls(options, 'initial-advertise-peer-urls', 'peer-addr').map(printUrl)
+  const tlsWarned = [
+    ...checkTls(options, clientTls, listenClientURLs),
+    ...checkTls(options, peerTls, listenPeerURLs),
+  ]
+  const peerURLs = urls(peerTls, 'initial-advertise-peer-urls', 'peer-addr').map(printUrl)
   const members = readInitialCluster(options)
   if (proxy.mode === 'off') checkInitialCluster(members, name, peerURLs)
   const initialCluster = members ?? new Map([[name, peerURLs]])
@@ -169,10 +188,10 @@ function check(options: Options, warnings: readonly string[]): Config {
     snapshotCount: options.number('snapshot-count'),
     heartbeatMs: options.number('heartbeat-interval'),
     electionMs: options.number('election-timeout'),
-    listenPeerURLs: readUrls(options, 'listen-peer-urls', 'peer-bind-addr', 'peer-addr'),
+    listenPeerURLs,
     listenClientURLs,
     peerURLs,
-    clientURLs: readUrls(options, 'advertise-client-urls', 'addr').map(printUrl),
+    clientURLs: urls(clientTls, 'advertise-client-urls', 'addr').map(printUrl),
     clusterToken: options.string('initial-cluster-token'),
     initialCluster,
     clusterState,
@@ -183,10 +202,12 @@ function check(options: Options, warnings: readonly string[]): Config {
     eventHistory,
     proxy,
     clusterPeerURLs: [...initialCluster.values()].flat(),
+    clientTls,
+    peerTls,
     isDebug:
       options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
     given: options.given(),
-    warnings,
+    warnings: [...warnings, ...tlsWarned],
   })
 }
 
@@ -226,11 +247,27 @@ function checkTimes(options: Options): void {
     )
 }
 
-/** URLs of a flag, or of the first 0.4 flag (IP:PORT) that is given instead. */
-function readUrls(options: Options, name: string, ...old: readonly string[]): readonly URL[] {
+/** What is to be warned of. @throws ConfigError */
+function checkTls(options: Options, tls: TlsConfig, listenURLs: readonly URL[]): string[] {
+  const problem = tlsProblem(tls, listenURLs)
+  if (problem !== undefined) throw new ConfigError(1, problem)
+  const isAutoGiven = options.bool(tls.side === 'peer' ? 'peer-auto-tls' : 'auto-tls')
+  return tlsWarnings(tls, listenURLs, isAutoGiven)
+}
+
+interface UrlFlag {
+  readonly name: string
+  /** Flags of 0.4 (IP:PORT) for the same. */
+  readonly old: readonly string[]
+  /** What those of 0.4 mean. */
+  readonly scheme: 'http' | 'https'
+}
+
+/** URLs of a flag, or of the first 0.4 flag that is given instead. */
+function readUrls(options: Options, { name, old, scheme }: UrlFlag): readonly URL[] {
   const legacy = old.find((flag) => options.isSet(flag))
   if (!options.isSet(name) && legacy !== undefined)
-    return [parseUrl(legacy, `http://${options.string(legacy)}`)]
+    return [parseUrl(legacy, `${scheme}://${options.string(legacy)}`)]
   const urls = options.list(name).map((text) => parseUrl(name, text))
   if (urls.length === 0) throw badValue(name, options.string(name), 'no valid URLs given')
   return urls
@@ -246,9 +283,7 @@ function badValue(name: string, value: string, problem: string): ConfigError {
 
 function parseUrl(name: string, text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url?.protocol === 'https:')
-    throw new ConfigError(1, `flag -${name}: ${text}: TLS comes with a later version`)
-  if (url === undefined || url.protocol !== 'http:')
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:'))
     throw badValue(name, text, `URL scheme must be http or https: ${text}`)
   if (!/:\d+\/?$/.test(text))
     throw badValue(name, text, `URL address does not have the form "host:port": ${text}`)
@@ -259,7 +294,7 @@ function parseUrl(name: string, text: string): URL {
 
 /** As the original prints it: no final slash, the port even when it is the default one. */
 function printUrl(url: URL): string {
-  return `${url.protocol}//${url.hostname}:${url.port === '' ? '80' : url.port}`
+  return `${url.protocol}//${address(url)}`
 }
 
 /** Peer URLs by the name of the member; undefined when the flag is not set. */

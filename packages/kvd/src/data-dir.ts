@@ -8,7 +8,7 @@ export class DataDirError extends Error {
   readonly code = 'DATA_DIR'
 }
 
-const KNOWN = new Set(['member', 'proxy'])
+const KNOWN = new Set(['member', 'proxy', 'fixtures'])
 
 export interface DataDir {
   /** Entries that do not belong there. */

@@ -1,7 +1,6 @@
 import type { FlagSpec, FlagTable } from '@flotilla/daemon'
 
 const LATER = 'clusters of several members come with a later version'
-const TLS_LATER = 'TLS comes with a later version'
 const NOT_FOR_KVD = 'it belongs to the v3 API, which kvd does not serve'
 
 function text(value: string, usage: string): FlagSpec {
@@ -68,16 +67,18 @@ export const FLAGS = {
   'proxy-dial-timeout': count(1_000, 'milliseconds until a connection fails'),
   'proxy-write-timeout': count(5_000, 'milliseconds until a write fails'),
   'proxy-read-timeout': count(0, 'milliseconds without an answer; 0 for no limit, as watches need'),
-  'cert-file': refused('string', TLS_LATER, 'certificate for clients'),
-  'key-file': refused('string', TLS_LATER, 'key of the certificate for clients'),
-  'ca-file': refused('string', TLS_LATER, 'CA of the clients'),
-  'trusted-ca-file': refused('string', TLS_LATER, 'CA of the clients'),
-  'client-cert-auth': refused('bool', TLS_LATER, 'ask clients for certificates'),
-  'peer-cert-file': refused('string', TLS_LATER, 'certificate for peers'),
-  'peer-key-file': refused('string', TLS_LATER, 'key of the certificate for peers'),
-  'peer-ca-file': refused('string', TLS_LATER, 'CA of the peers'),
-  'peer-trusted-ca-file': refused('string', TLS_LATER, 'CA of the peers'),
-  'peer-client-cert-auth': refused('bool', TLS_LATER, 'ask peers for certificates'),
+  'cert-file': text('', 'certificate shown to clients (PEM)'),
+  'key-file': text('', 'key of the certificate shown to clients'),
+  'ca-file': text('', 'deprecated: --trusted-ca-file and --client-cert-auth'),
+  'trusted-ca-file': text('', 'CAs of the certificates that clients show'),
+  'client-cert-auth': flag('clients must show a certificate'),
+  'auto-tls': flag('make a certificate for clients that nobody has signed'),
+  'peer-cert-file': text('', 'certificate shown to peers (PEM)'),
+  'peer-key-file': text('', 'key of the certificate shown to peers'),
+  'peer-ca-file': text('', 'deprecated: --peer-trusted-ca-file and --peer-client-cert-auth'),
+  'peer-trusted-ca-file': text('', 'CAs of the certificates of peers'),
+  'peer-client-cert-auth': flag('peers must show a certificate'),
+  'peer-auto-tls': flag('make a certificate for peers that nobody has signed'),
   'enable-pprof': refused('bool', 'Node has no pprof', 'profiles over HTTP'),
   'experimental-v3demo': refused('bool', NOT_FOR_KVD, 'v3 API'),
   'experimental-gRPC-addr': refused('string', NOT_FOR_KVD, 'address of the v3 API'),

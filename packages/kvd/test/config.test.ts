@@ -176,7 +176,6 @@ t.test('mistakes, in the words and with the statuses of the original', async (tt
       '2+ invalid value "old" for flag -initial-cluster-state: invalid value',
     ],
     [['--discovery', 'http://d'], `1 flag -discovery: ${LATER}`],
-    [['--cert-file', 'x'], '1 flag -cert-file: TLS comes with a later version'],
     [['--peers', 'x'], '2 flag "-peers" is no longer supported.'],
     [['-peers-file=x'], '2 flag "-peers-file" is no longer supported.'],
     [['--dump', 'all'], '2+ invalid value "all" for flag -dump: must be image or log'],
@@ -208,7 +207,6 @@ t.test('URLs that cannot be listened on', async (tt) => {
       'http://h:1/p',
       '2+ invalid value "http://h:1/p" for flag -listen-peer-urls: URL address does not have the form "host:port": http://h:1/p',
     ],
-    ['https://h:1', '1 flag -listen-peer-urls: https://h:1: TLS comes with a later version'],
   ]
   for (const [url, refusal] of cases) tt.equal(refusalOf(['--listen-peer-urls', url]), refusal, url)
 })
