@@ -1,9 +1,13 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { createServer as createSecureServer } from 'node:tls'
 import type { Logger } from '@flotilla/daemon'
 import type { FullServer } from './http/full.ts'
 import { LeanConnection, type LeanHost } from './http/lean.ts'
 import type { RawRequest, Responder } from './http/message.ts'
+import { HandshakeLog } from './tls/handshake-log.ts'
+import { portOf } from './tls/tls-config.ts'
+import type { TlsIdentity } from './tls/tls-identity.ts'
 
 /** A socket cannot be opened. */
 export class ListenError extends Error {
@@ -29,6 +33,8 @@ export interface ClientListenerOptions {
   readonly route: (request: RawRequest, responder: Responder) => void
   readonly logger: Logger
   readonly fdLimit: number
+  /** Needed for https URLs. */
+  readonly tls: TlsIdentity | undefined
 }
 
 /** All sockets of the client port: the listeners and the lean connections behind them. */
@@ -36,10 +42,13 @@ export class ClientListener {
   readonly #options: ClientListenerOptions
   readonly #servers: Server[] = []
   readonly #connections = new Set<LeanConnection>()
+  /** Connections of the system, whatever stands on them: also those whose handshake is under way. */
+  readonly #sockets = new Set<Socket>()
   readonly #host: LeanHost
   readonly #timers: readonly NodeJS.Timeout[]
   #date = dateLine()
   #toFlush: LeanConnection[] = []
+  #isDraining = false
 
   constructor(options: ClientListenerOptions) {
     this.#options = options
@@ -59,18 +68,49 @@ export class ClientListener {
 
   /** @throws ListenError */
   async listen(url: URL): Promise<void> {
-    const server = createServer(SOCKET_OPTIONS, (socket) => this.#accept(socket))
+    const server = url.protocol === 'https:' ? this.#createSecureServer(url) : this.#createServer()
     await bind(server, url)
     this.#servers.push(server)
   }
 
-  #accept(socket: Socket): void {
-    const { full, fdLimit } = this.#options
-    if (this.#connections.size + full.count >= fdLimit - RESERVED_FDS) {
+  #createServer(): Server {
+    return createServer(SOCKET_OPTIONS, (socket) => {
+      if (this.#mayStay(socket)) this.#serve(socket)
+    })
+  }
+
+  #createSecureServer(url: URL): Server {
+    const { tls, logger } = this.#options
+    if (tls?.hasCertificate !== true)
+      throw new ListenError(
+        `cannot listen on TLS for ${url.origin}: KeyFile and CertFile are not presented`,
+      )
+    const options = { ...SOCKET_OPTIONS, ...tls.serverOptions(), allowHalfOpen: false }
+    const server = createSecureServer(options, (socket) => {
+      // Not before: who leaves in the middle of a handshake would be waited for.
+      socket.allowHalfOpen = true
+      if (this.#isDraining) socket.destroy()
+      else this.#serve(socket)
+    })
+    server.on('connection', (socket: Socket) => this.#mayStay(socket))
+    tls.follow(server)
+    new HandshakeLog(logger, Date.now).watch(server)
+    return server
+  }
+
+  /** Counts a connection, or ends it when there are too many. */
+  #mayStay(socket: Socket): boolean {
+    if (this.#sockets.size >= this.#options.fdLimit - RESERVED_FDS) {
       this.#options.logger.warn('http: too many connections, one was refused')
       socket.destroy()
-      return
+      return false
     }
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    return true
+  }
+
+  #serve(socket: Socket): void {
     this.#connections.add(new LeanConnection(socket, this.#host))
   }
 
@@ -93,6 +133,7 @@ export class ClientListener {
 
   /** Stops listening and lets answers under way end; long polls end at once. */
   drain(): void {
+    this.#isDraining = true
     for (const server of this.#servers) server.close()
     for (const connection of this.#connections) connection.drain()
     this.#options.full.drain()
@@ -107,6 +148,7 @@ export class ClientListener {
     for (const timer of this.#timers) clearInterval(timer)
     for (const connection of this.#connections) connection.destroy()
     this.#options.full.close()
+    for (const socket of this.#sockets) socket.destroy()
   }
 }
 
@@ -153,7 +195,7 @@ function dateLine(): string {
  */
 export async function bind(server: Server, url: URL): Promise<void> {
   const host = url.hostname === 'localhost' ? '127.0.0.1' : url.hostname.replace(/^\[(.*)\]$/, '$1')
-  const port = url.port === '' ? 80 : Number(url.port)
+  const port = portOf(url)
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const reason = error.code === 'EADDRINUSE' ? 'bind: address already in use' : error.message

@@ -14,10 +14,17 @@ import { ListenError } from './listener.ts'
 import { BootstrapError } from './membership/birth.ts'
 import { LimitError, startServer, type RunningServer } from './server.ts'
 import { DiskError } from './storage/disk.ts'
+import { TlsError } from './tls/tls-error.ts'
+import { openTlsSides } from './tls/tls-sides.ts'
 import { usage, versionText } from './usage.ts'
 
 /** An I/O error or damage of the disk (sysexits EX_IOERR). */
 const EXIT_IO = 74
+
+interface Running extends RunningServer {
+  /** Reads the certificates again. */
+  readonly reload: () => Promise<void>
+}
 
 /** Runs kvd until a signal. Resolves to the exit status. */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -52,6 +59,8 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
     logger.info('etcdmain: option', { name, value, source })
   const termination = awaitTermination(process, () => process.exit(1))
   const server = await start(config, logger)
+  const hangUp = (): void => void server.reload()
+  process.on('SIGHUP', hangUp)
   const stopping = new AbortController()
   keepWatchdog(env, process.pid, stopping.signal)
   const notifyProblem = await notify(env, ['READY=1'])
@@ -69,11 +78,12 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   await notify(env, ['STOPPING=1'])
   const failure = await Promise.race([server.close(), server.ended])
   termination.close()
+  process.off('SIGHUP', hangUp)
   return failure instanceof DiskError ? report(failure, logger) : 0
 }
 
 /** As a member or as a proxy: a data directory stays what it was, whatever the flags say. */
-async function start(config: Config, logger: Logger): Promise<RunningServer> {
+async function start(config: Config, logger: Logger): Promise<Running> {
   const role = roleOf(config.dataDir)
   const isProxy = role === 'none' ? config.proxy.mode !== 'off' : role === 'proxy'
   if (role !== 'none' && isProxy !== (config.proxy.mode !== 'off'))
@@ -81,17 +91,20 @@ async function start(config: Config, logger: Logger): Promise<RunningServer> {
       `etcdmain: the server is already initialized as ${role} before, starting as etcd ${role}...`,
     )
   if (isProxy) {
+    const tls = await openTlsSides(config, logger)
     // A member needs none of it, nor what it brings along.
     const { startProxy } = await import('./proxy/proxy.ts')
-    const proxy = await startProxy(config, logger)
-    return { ended: new Promise(() => undefined), close: async () => await proxy.close() }
+    const proxy = await startProxy(config, logger, tls)
+    const ended = new Promise<never>(() => undefined)
+    return { ended, close: async () => await proxy.close(), reload: tls.reload }
   }
   const { unknown } = prepareDataDir(config.dataDir, config.storageDir)
   for (const entry of unknown)
     logger.warn(
       `etcdmain: found invalid file/dir ${entry} under data dir ${config.dataDir} (Ignore this if you are upgrading etcd)`,
     )
-  return await startServer(config, logger)
+  const tls = await openTlsSides(config, logger)
+  return { ...(await startServer(config, logger, tls)), reload: tls.reload }
 }
 
 /** Says what went wrong and picks the exit status; a bug keeps its stack. */
@@ -110,6 +123,7 @@ function report(error: unknown, logger: Logger): number {
     error instanceof DataDirError ||
     error instanceof ListenError ||
     error instanceof BootstrapError ||
+    error instanceof TlsError ||
     error instanceof LimitError
   ) {
     logger.error(`etcdmain: ${error.message}`)

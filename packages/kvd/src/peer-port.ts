@@ -1,46 +1,59 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Logger } from '@flotilla/daemon'
 import { SERVER_VERSION, type Cluster } from './cluster.ts'
-import { bind } from './listener.ts'
+import { HttpPort } from './http-port.ts'
 import type { Peers } from './peers.ts'
+import type { TlsIdentity } from './tls/tls-identity.ts'
 import { SNAPSHOT_PATH } from './transport/snapshot-sender.ts'
+
+export interface PeerPortOptions {
+  readonly cluster: Cluster
+  readonly peers: Peers
+  readonly tls: TlsIdentity
+  readonly logger: Logger
+}
 
 /** The peer port: what proxies and joining members read (kvd.md 8), and the other members' ways in. */
 export class PeerPort {
-  readonly #cluster: Cluster
-  readonly #peers: Peers
-  readonly #servers: Server[] = []
+  readonly #options: PeerPortOptions
+  readonly #ports: HttpPort[] = []
 
-  constructor(cluster: Cluster, peers: Peers) {
-    this.#cluster = cluster
-    this.#peers = peers
+  constructor(options: PeerPortOptions) {
+    this.#options = options
   }
 
   /** @throws ListenError */
   async listen(url: URL): Promise<void> {
-    // A snapshot may take longer than any request does; it has a limit of its own.
-    const server = createServer({ requestTimeout: 0 }, (request, response) =>
-      this.#answer(request, response),
-    )
-    server.on('upgrade', (request, socket, head) => {
-      if (!this.#peers.acceptor.upgrade(request, socket, head)) socket.destroy()
+    const { tls, logger, peers } = this.#options
+    const port = new HttpPort({
+      url,
+      tls,
+      logger,
+      // A snapshot may take longer than any request does; it has a limit of its own.
+      http: { requestTimeout: 0 },
+      answer: (request, response) => this.#answer(request, response),
     })
-    await bind(server, url)
-    this.#servers.push(server)
+    port.server.on('upgrade', (request, socket, head) => {
+      if (!peers.acceptor.upgrade(request, socket, head)) socket.destroy()
+    })
+    await port.listen()
+    this.#ports.push(port)
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { cluster, peers } = this.#options
     const path = request.url ?? '/'
     if (path === SNAPSHOT_PATH && request.method === 'POST') {
-      void this.#peers.snapshots.take(request, response)
+      void peers.snapshots.take(request, response)
       return
     }
-    response.setHeader('X-Etcd-Cluster-Id', this.#cluster.id)
+    response.setHeader('X-Etcd-Cluster-Id', cluster.id)
     if (path === '/members' || path === '/members/') {
       response.setHeader('Content-Type', 'application/json')
       response.end(`${this.#membersJson()}\n`)
     } else if (path === '/version') {
       response.setHeader('Content-Type', 'application/json')
-      const etcdcluster = this.#cluster.version ?? 'not_decided'
+      const etcdcluster = cluster.version ?? 'not_decided'
       response.end(JSON.stringify({ etcdserver: SERVER_VERSION, etcdcluster }))
     } else {
       response.statusCode = 404
@@ -51,7 +64,7 @@ export class PeerPort {
 
   /** Ids are 64-bit JSON numbers here, which JSON.stringify cannot write. */
   #membersJson(): string {
-    const members = this.#cluster.members().map((member) => {
+    const members = this.#options.cluster.members().map((member) => {
       const id = BigInt(`0x${member.id}`).toString()
       const { peerURLs, name, clientURLs } = member
       return `{"id":${id},"peerURLs":${JSON.stringify(peerURLs)},"name":${JSON.stringify(name)},"clientURLs":${JSON.stringify(clientURLs)}}`
@@ -60,9 +73,9 @@ export class PeerPort {
   }
 
   close(): void {
-    for (const server of this.#servers) {
-      server.close()
-      server.closeAllConnections()
+    for (const port of this.#ports) {
+      void port.close()
+      port.destroy()
     }
   }
 }

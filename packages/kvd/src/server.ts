@@ -23,6 +23,7 @@ import { DiskError, openDisk, type Disk } from './storage/disk.ts'
 import { command } from './store/command.ts'
 import { isRefusal } from './store/errors.ts'
 import { Store } from './store/store.ts'
+import type { TlsSides } from './tls/tls-sides.ts'
 
 /** Nodes that expire within this time of each other go in one log entry. */
 const EXPIRY_GRAIN_MS = 100
@@ -56,7 +57,11 @@ export class LimitError extends Error {
  * recover, opens the ports.
  * @throws DiskError, ListenError, LimitError, BootstrapError
  */
-export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
+export async function startServer(
+  config: Config,
+  logger: Logger,
+  tls: TlsSides,
+): Promise<RunningServer> {
   const fdLimit = readFdLimit()
   if (fdLimit <= RESERVED_FDS)
     throw new LimitError(
@@ -67,7 +72,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     source: 'image',
     mergeRows: Math.min(MERGE_ROWS_MAX, MERGE_IMAGES * config.snapshotCount),
   })
-  const member = await createMember(config, logger, disk, fdLimit).catch(async (error: unknown) => {
+  const making = createMember({ config, logger, disk, fdLimit, tls })
+  const member = await making.catch(async (error: unknown) => {
     await disk.close()
     throw error
   })
@@ -80,12 +86,15 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   return { ended: member.ended, close: async () => await member.close() }
 }
 
-async function createMember(
-  config: Config,
-  logger: Logger,
-  disk: Disk,
-  fdLimit: number,
-): Promise<ServerMember> {
+async function createMember({
+  config,
+  logger,
+  disk,
+  fdLimit,
+  tls,
+}: Pick<Parts, 'config' | 'logger' | 'fdLimit' | 'tls'> & {
+  readonly disk: Disk
+}): Promise<ServerMember> {
   const { identity: known, lastIndex, incarnation } = disk.recovered.loaded
   // One that was told who it is, and nothing else yet, begins again.
   const birth = known === undefined || lastIndex === 0 ? await birthFor(config) : undefined
@@ -127,7 +136,7 @@ async function createMember(
     onFailure: (error) => fail(error),
   })
   const cluster = new Cluster(identity, store, replica.machine.roster)
-  return new ServerMember({ config, logger, store, replica, cluster, peers, fdLimit, failed })
+  return new ServerMember({ config, logger, store, replica, cluster, peers, fdLimit, failed, tls })
 }
 
 async function birthFor(config: Config): Promise<Birth> {
@@ -144,6 +153,7 @@ interface Parts {
   readonly peers: Peers
   readonly fdLimit: number
   readonly failed: Promise<DiskError>
+  readonly tls: TlsSides
 }
 
 /** All parts of a member, in the order in which they start and end. */
@@ -157,7 +167,7 @@ class ServerMember {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    const { replica, peers, failed, logger, cluster } = parts
+    const { replica, peers, failed, logger, cluster, tls } = parts
     const removed = new Promise<'removed'>((resolve) => {
       let isTold = false
       const tell = (): void => {
@@ -181,7 +191,7 @@ class ServerMember {
     const { clients, sockets } = openClients(parts)
     this.#clients = clients
     this.#sockets = sockets
-    this.#port = new PeerPort(cluster, peers)
+    this.#port = new PeerPort({ cluster, peers, tls: tls.peers, logger })
   }
 
   /** @throws ListenError, DiskError */
@@ -275,7 +285,7 @@ class ServerMember {
   }
 }
 
-function openClients({ config, logger, store, replica, cluster, peers, fdLimit }: Parts): {
+function openClients({ config, logger, store, replica, cluster, peers, fdLimit, tls }: Parts): {
   clients: ClientListener
   sockets: WatchSockets
 } {
@@ -308,7 +318,7 @@ function openClients({ config, logger, store, replica, cluster, peers, fdLimit }
   const route = router.route.bind(router)
   const sockets = new WatchSockets(context)
   const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
-  return { clients: new ClientListener({ full, route, logger, fdLimit }), sockets }
+  return { clients: new ClientListener({ full, route, logger, fdLimit, tls: tls.clients }), sockets }
 }
 
 /** Users, roles and who may do what; running watches end when their rights do. */

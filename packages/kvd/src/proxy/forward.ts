@@ -1,5 +1,8 @@
-import { Agent, request, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '@flotilla/daemon'
+import { DialAgents } from '../tls/dial-agents.ts'
+import { portOf } from '../tls/tls-config.ts'
+import type { TlsIdentity } from '../tls/tls-identity.ts'
 import type { Director } from './director.ts'
 import type { ProxyMetrics } from './proxy-metrics.ts'
 
@@ -7,6 +10,8 @@ export interface ForwardOptions {
   readonly director: Director
   readonly logger: Logger
   readonly metrics: ProxyMetrics
+  /** How members with https URLs are dialled. */
+  readonly tls: TlsIdentity
   readonly nowMs: () => number
   /** Milliseconds until a connection, or a request that is being written, is given up. */
   readonly dialMs: number
@@ -36,10 +41,11 @@ type Attempt = 'answered' | 'gone' | { readonly mayRetry: boolean; readonly wasS
 /** Passes requests on to members, and their answers back as they come. */
 export class Forwarder {
   readonly #options: ForwardOptions
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity })
+  readonly #agents: DialAgents
 
   constructor(options: ForwardOptions) {
     this.#options = options
+    this.#agents = new DialAgents(options.tls)
   }
 
   async forward(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
@@ -86,17 +92,13 @@ export class Forwarder {
     const { dialMs, writeMs, readMs } = this.#options
     const url = new URL(endpoint)
     const method = incoming.method ?? 'GET'
-    // Members over TLS come with TLS: nothing must reach one in the clear.
-    if (url.protocol !== 'http:') return { mayRetry: true, wasSent: false }
     return await new Promise((resolve) => {
       let isConnected = false
-      const upstream = request({
-        host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
-        port: url.port === '' ? 80 : url.port,
+      const upstream = this.#agents.request(url, {
+        port: portOf(url),
         method,
         path: incoming.url ?? '/',
         headers: headersFor(incoming, body),
-        agent: this.#agent,
       })
       const timer = setTimeout(() => upstream.destroy(new Error('too slow')), dialMs + writeMs)
       const leave = (): void => {
@@ -108,8 +110,9 @@ export class Forwarder {
         resolve(attempt)
       }
       upstream.once('socket', (socket) => {
-        if (socket.connecting) socket.once('connect', () => (isConnected = true))
-        else isConnected = true
+        const isSecure = url.protocol === 'https:'
+        if (upstream.reusedSocket || (!isSecure && !socket.connecting)) isConnected = true
+        else socket.once(isSecure ? 'secureConnect' : 'connect', () => (isConnected = true))
       })
       upstream.once('finish', () => {
         if (isConnected) clearTimeout(timer)
@@ -130,7 +133,7 @@ export class Forwarder {
   }
 
   close(): void {
-    this.#agent.destroy()
+    this.#agents.close()
   }
 }
 
@@ -154,7 +157,8 @@ function headersFor(incoming: IncomingMessage, body: Buffer): Record<string, str
 function passBack(answer: IncomingMessage, outgoing: ServerResponse): void {
   outgoing.statusCode = answer.statusCode ?? 502
   for (const [name, value] of Object.entries(answer.headers))
-    if (value !== undefined && !HOP_BY_HOP.includes(name)) outgoing.setHeader(name, value)
+    if (value !== undefined && !HOP_BY_HOP.includes(name) && !outgoing.hasHeader(name))
+      outgoing.setHeader(name, value)
   outgoing.flushHeaders()
   answer.on('error', () => outgoing.destroy())
   answer.on('aborted', () => outgoing.destroy())

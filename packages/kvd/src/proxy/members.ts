@@ -1,25 +1,27 @@
+import { askPeer } from '../peer-request.ts'
+import type { DialOptions } from '../tls/tls-identity.ts'
+
 /** What a peer port says about its cluster. */
 export interface Membership {
   readonly peerURLs: readonly string[]
   readonly clientURLs: readonly string[]
 }
 
-const ANSWER_MS = 5_000
-
 /** Asks one peer URL after the other for the members; undefined when none answers. */
-export async function fetchMembers(peerURLs: readonly string[]): Promise<Membership | undefined> {
+export async function fetchMembers(
+  peerURLs: readonly string[],
+  tls: () => DialOptions,
+): Promise<Membership | undefined> {
   for (const url of peerURLs) {
-    const found = await askOne(url)
+    const found = await askOne(url, tls)
     if (found !== undefined) return found
   }
   return undefined
 }
 
-async function askOne(url: string): Promise<Membership | undefined> {
+async function askOne(url: string, tls: () => DialOptions): Promise<Membership | undefined> {
   try {
-    const answer = await fetch(new URL('/members', url), { signal: AbortSignal.timeout(ANSWER_MS) })
-    if (!answer.ok) return undefined
-    return readMembers(await answer.json())
+    return readMembers(await askPeer(new URL('/members', url), tls))
   } catch {
     // Another one may know: what is wrong with this one shows when none does.
     return undefined

@@ -1,7 +1,10 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '@flotilla/daemon'
 import type { Config } from '../config.ts'
-import { bind } from '../listener.ts'
+import { HttpPort } from '../http-port.ts'
+import { Cors } from '../http/cors.ts'
+import type { TlsIdentity } from '../tls/tls-identity.ts'
+import type { TlsSides } from '../tls/tls-sides.ts'
 import { ClusterFile } from './cluster-file.ts'
 import { Director } from './director.ts'
 import { Forwarder } from './forward.ts'
@@ -23,7 +26,11 @@ export interface RunningProxy {
  * Starts a proxy (kvd.md 11): no data of its own but the peer URLs of its cluster.
  * @throws ListenError
  */
-export async function startProxy(config: Config, logger: Logger): Promise<RunningProxy> {
+export async function startProxy(
+  config: Config,
+  logger: Logger,
+  tls: TlsSides,
+): Promise<RunningProxy> {
   const { proxy } = config
   const file = new ClusterFile(config.dataDir)
   const known = file.read()
@@ -34,26 +41,33 @@ export async function startProxy(config: Config, logger: Logger): Promise<Runnin
     director,
     file,
     logger,
+    tls: tls.peers,
     peerURLs: known ?? config.clusterPeerURLs,
   })
   await refresh.once()
   const stopRefreshing = refresh.every(proxy.refreshMs)
   const metrics = new ProxyMetrics()
-  const forwarder = new Forwarder({ director, logger, metrics, nowMs: Date.now, ...proxy })
+  const forwarder = new Forwarder({
+    director,
+    logger,
+    metrics,
+    tls: tls.peers,
+    nowMs: Date.now,
+    ...proxy,
+  })
   const isReadonly = proxy.mode === 'readonly'
-  const answer = answerer({ director, forwarder, metrics, isReadonly, logger })
-  const servers: Server[] = []
+  const cors = new Cors(config.corsOrigins)
+  const answer = answerer({ director, forwarder, metrics, isReadonly, cors, logger })
+  const ports: HttpPort[] = []
   const close = async (): Promise<void> => {
     stopRefreshing()
-    const ended = servers.map(
-      async (server) => await new Promise((resolve) => server.close(resolve)),
-    )
+    const ended = ports.map(async (port) => await port.close())
     // An answer that ends now leaves its connection idle.
     const sweep = setInterval(() => {
-      for (const server of servers) server.closeIdleConnections()
+      for (const { server } of ports) server.closeIdleConnections()
     }, SWEEP_MS)
     const timer = setTimeout(() => {
-      for (const server of servers) server.closeAllConnections()
+      for (const port of ports) port.destroy()
     }, DRAIN_MS)
     await Promise.all(ended)
     clearInterval(sweep)
@@ -62,14 +76,15 @@ export async function startProxy(config: Config, logger: Logger): Promise<Runnin
   }
   try {
     for (const url of config.listenClientURLs) {
-      const server = createServer({ keepAliveTimeout: 0, requestTimeout: 0, noDelay: true }, answer)
-      servers.push(server)
-      await bind(server, url)
+      const http = { keepAliveTimeout: 0, requestTimeout: 0, noDelay: true }
+      const port = new HttpPort({ url, tls: tls.clients, logger, http, answer })
+      ports.push(port)
+      await port.listen()
       logger.info(`proxy: listening for client requests on ${url.origin}`)
     }
   } catch (error) {
     stopRefreshing()
-    for (const server of servers) server.close()
+    for (const port of ports) void port.close()
     throw error
   }
   return { close }
@@ -79,6 +94,7 @@ interface RefresherOptions {
   readonly director: Director
   readonly file: ClusterFile
   readonly logger: Logger
+  readonly tls: TlsIdentity
   readonly peerURLs: readonly string[]
 }
 
@@ -87,6 +103,7 @@ class Refresher {
   readonly #options: RefresherOptions
   #peerURLs: readonly string[]
   #told = ''
+  #kept = ''
 
   constructor(options: RefresherOptions) {
     this.#options = options
@@ -94,8 +111,8 @@ class Refresher {
   }
 
   async once(): Promise<void> {
-    const { director, file, logger } = this.#options
-    const found = await fetchMembers(this.#peerURLs)
+    const { director, logger, tls } = this.#options
+    const found = await fetchMembers(this.#peerURLs, () => tls.dialOptions())
     if (found === undefined) {
       logger.warn(`proxy: could not retrieve cluster information from the given urls`)
       return
@@ -104,12 +121,20 @@ class Refresher {
       this.#peerURLs = found.peerURLs
       logger.info(`proxy: updated peer urls to [${found.peerURLs.join(' ')}]`)
     }
-    if (found.peerURLs.length > 0) file.write(found.peerURLs)
+    this.#keep(found.peerURLs)
     const text = JSON.stringify(found.clientURLs.toSorted())
     if (text === this.#told && director.urls.length > 0) return
     this.#told = text
     director.update(found.clientURLs)
     logger.info(`proxy: endpoints found ${JSON.stringify(director.urls)}`)
+  }
+
+  /** The file is written when it has to say something else. */
+  #keep(peerURLs: readonly string[]): void {
+    const text = peerURLs.join()
+    if (text === '' || text === this.#kept) return
+    this.#options.file.write(peerURLs)
+    this.#kept = text
   }
 
   /** Returns how to stop. */
@@ -137,12 +162,14 @@ interface AnswererOptions {
   readonly forwarder: Forwarder
   readonly metrics: ProxyMetrics
   readonly isReadonly: boolean
+  readonly cors: Cors
   readonly logger: Logger
 }
 
 type Answer = (incoming: IncomingMessage, outgoing: ServerResponse) => void
 
-function answerer({ director, forwarder, metrics, isReadonly, logger }: AnswererOptions): Answer {
+function answerer(options: AnswererOptions): Answer {
+  const { director, forwarder, metrics, isReadonly, cors, logger } = options
   const failed = (outgoing: ServerResponse, error: unknown): void => {
     // The client went away in the middle of its request.
     logger.debug('proxy: a request was not read', { error: String(error) })
@@ -151,9 +178,14 @@ function answerer({ director, forwarder, metrics, isReadonly, logger }: Answerer
   return (incoming, outgoing) => {
     const [path] = (incoming.url ?? '/').split('?')
     if (isReadonly && incoming.method !== 'GET') outgoing.writeHead(501).end()
-    else if (path === '/v2/config/local/proxy') answerConfig(director, incoming, outgoing)
     else if (path === '/metrics') void answerMetrics(metrics, outgoing)
-    else forwarder.forward(incoming, outgoing).catch((error: unknown) => failed(outgoing, error))
+    else {
+      for (const [name, value] of cors.headers(incoming.headers.origin) ?? [])
+        outgoing.setHeader(name, value)
+      if (incoming.method === 'OPTIONS') outgoing.writeHead(200).end()
+      else if (path === '/v2/config/local/proxy') answerConfig(director, incoming, outgoing)
+      else forwarder.forward(incoming, outgoing).catch((error: unknown) => failed(outgoing, error))
+    }
   }
 }
 

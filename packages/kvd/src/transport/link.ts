@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { WebSocket } from 'ws'
+import type { DialOptions } from '../tls/tls-identity.ts'
 
 export const PROTOCOL = 'kvd-raft.1'
 const PATH = '/kvd/raft/v1/'
@@ -16,6 +17,8 @@ export interface LinkOptions {
   /** Read anew for each try. */
   urls(): readonly string[]
   readonly headers: () => Record<string, string>
+  /** For https URLs; asked anew for each try. Without it, Node's own CAs count. */
+  readonly tls?: (() => DialOptions) | undefined
   readonly dialMs: number
   /** At least 0, less than 1: members that lost each other do not all call at the same time. */
   readonly random: () => number
@@ -23,6 +26,8 @@ export interface LinkOptions {
   closed(): void
   /** The member answers, but does not let us in. */
   refused(status: number, text: string): void
+  /** Why the last try to connect, or the connection, came to its end. */
+  failed?(error: Error): void
 }
 
 export type LinkKind = 'ctl' | 'bulk'
@@ -72,8 +77,9 @@ export class Link {
       this.#retry()
       return
     }
-    const { kind, headers, dialMs } = this.#options
+    const { kind, headers, tls, dialMs } = this.#options
     const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${PATH}${kind}`, PROTOCOL, {
+      ...tls?.(),
       headers: headers(),
       handshakeTimeout: dialMs,
       perMessageDeflate: false,
@@ -87,8 +93,8 @@ export class Link {
     socket.on('unexpected-response', (_request, response) => {
       void this.#refuse(socket, response)
     })
-    // What it was shows in `close`, which always follows.
-    socket.on('error', () => undefined)
+    // `close` always follows.
+    socket.on('error', (error) => this.#options.failed?.(error))
     socket.on('close', () => this.#close(socket))
   }
 

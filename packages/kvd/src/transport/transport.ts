@@ -1,4 +1,5 @@
 import type { MemberId, Message } from '../raft/types.ts'
+import type { DialOptions } from '../tls/tls-identity.ts'
 import { greetingHeaders, type Greeting } from './handshake.ts'
 import { Link, type LinkKind } from './link.ts'
 import { MessageWriter } from './message-codec.ts'
@@ -11,6 +12,8 @@ const FRAME_BYTES = 1024 * 1024
 export interface TransportOptions {
   readonly greeting: Omit<Greeting, 'to'>
   readonly electionMs: number
+  /** How to dial https URLs. */
+  readonly tls?: (() => DialOptions) | undefined
   readonly random: () => number
   /** Something sent to it may be lost. */
   unreachable(id: MemberId): void
@@ -19,6 +22,8 @@ export interface TransportOptions {
   connected(id: MemberId): void
   disconnected(id: MemberId): void
   refused(id: MemberId, status: number, text: string): void
+  /** Why a member cannot be reached: each try says so. */
+  failed?(id: MemberId, error: Error): void
 }
 
 interface Peer {
@@ -62,12 +67,13 @@ export class Transport {
   }
 
   #open(id: MemberId, first: readonly string[]): Peer {
-    const { greeting, electionMs, random } = this.#options
+    const { greeting, electionMs, random, tls } = this.#options
     const link = (kind: LinkKind): Link =>
       new Link({
         kind,
         urls: () => this.#peers.get(id)?.urls ?? first,
         headers: () => greetingHeaders({ ...greeting, to: id }),
+        tls,
         dialMs: 1_000 + electionMs / 5,
         random,
         opened: () => kind === 'ctl' && this.#options.connected(id),
@@ -75,6 +81,7 @@ export class Transport {
           if (kind === 'ctl') this.#options.disconnected(id)
           else this.#options.unreachable(id)
         },
+        failed: (error) => kind === 'ctl' && this.#options.failed?.(id, error),
         refused: (status, text) => kind === 'ctl' && this.#options.refused(id, status, text),
       })
     return {

@@ -13,6 +13,7 @@ import type { DiskError } from '../../src/storage/disk.ts'
 import { Store } from '../../src/store/store.ts'
 import { AppendStats } from '../../src/transport/traffic.ts'
 import { BIRTH, createAlone, lead } from './alone.ts'
+import type { TlsIdentity } from '../../src/tls/tls-identity.ts'
 import { NOW } from './commands.ts'
 import { FakeDisk } from './fake-disk.ts'
 import { freePorts } from './store-process.ts'
@@ -28,6 +29,8 @@ export interface ClientPortOptions {
   readonly watchBytesMax?: number
   readonly fdLimit?: number
   readonly context?: Partial<HttpContext>
+  /** Serves https. */
+  readonly tls?: TlsIdentity
 }
 
 /** The client port of a member that was just made, in this process, over a disk in memory. */
@@ -95,9 +98,9 @@ export async function openClientPort(
   const route = router.route.bind(router)
   const sockets = new WatchSockets(context)
   const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
-  const clients = new ClientListener({ full, route, logger, fdLimit })
+  const clients = new ClientListener({ full, route, logger, fdLimit, tls: options.tls })
   const { client: port } = await freePorts()
-  const url = `http://127.0.0.1:${port}`
+  const url = `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
   await clients.listen(new URL(url))
   tt.teardown(async () => {
     clients.drain()

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 
 /** An answer as it stood on the wire; header names in lower case, the body as latin1. */
 export interface Reply {
@@ -55,6 +56,9 @@ export function visible({ status, headers, body }: Reply): object {
   return { status, headers: rest, body }
 }
 
+/** Where to connect on this machine: a port, or one with TLS and what its client shows and trusts. */
+export type Place = number | { readonly port: number; readonly tls: ConnectionOptions }
+
 /** A connection that keeps all it receives. */
 export class Exchange {
   readonly socket: Socket
@@ -78,10 +82,13 @@ export class Exchange {
     socket.on('error', () => undefined) // `close` follows
   }
 
-  static async open(port: number): Promise<Exchange> {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+  static async open(place: Place): Promise<Exchange> {
+    const isTls = typeof place === 'object'
+    const port = isTls ? place.port : place
+    const options = { port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true }
+    const socket = isTls ? connectTls({ ...options, ...place.tls }) : connect(options)
     const opened = new Exchange(socket)
-    await once(socket, 'connect')
+    await once(socket, isTls ? 'secureConnect' : 'connect')
     return opened
   }
 
@@ -127,11 +134,11 @@ export class Exchange {
 
 /** Sends the requests and gives their answers; the connection is closed then. */
 export async function exchange(
-  port: number,
+  place: Place,
   sent: readonly Sent[],
   cuts: readonly number[] = [],
 ): Promise<Reply[]> {
-  const connection = await Exchange.open(port)
+  const connection = await Exchange.open(place)
   await connection.send(sent.map(({ text }) => text).join(''), cuts)
   const replies = await connection.replies(sent)
   connection.socket.destroy()
