@@ -20,7 +20,7 @@ interface Secured {
   readonly ca: Authority
   /** What a client needs that shows nothing. */
   readonly trusting: ConnectionOptions
-  place(more?: ConnectionOptions): { port: number; tls: ConnectionOptions }
+  readonly place: (more?: ConnectionOptions) => { port: number; tls: ConnectionOptions }
 }
 
 function configOf(server: Pair, more: Partial<TlsConfig> = {}): TlsConfig {

@@ -60,8 +60,12 @@ function sender(
   const notes = new Notes()
   const transport = new Transport({
     greeting: {
-      ...{ clusterId: 'c1', from: 'a1', version: '0.1.0', minVersion: '0.1.0' },
-      ...{ peerURLs: [], incarnation: 1 },
+      clusterId: 'c1',
+      from: 'a1',
+      version: '0.1.0',
+      minVersion: '0.1.0',
+      peerURLs: [],
+      incarnation: 1,
     },
     electionMs: 1000,
     random: () => 0,
