@@ -36,7 +36,7 @@ async function makeClient(io: Io, global: Options): Promise<KvClient> {
     const { username, password } = await credentials(io, global.text('username'))
     return createClient({
       endpoints: await findEndpoints(io.env, global),
-      tls: await readTls(io.env, global),
+      tls: await tlsOptions(io.env, global),
       username,
       password,
       requestTimeoutMs: global.ms('timeout'),
@@ -103,17 +103,14 @@ function givenEndpoints(env: Io['env'], global: Options): string {
   )
 }
 
-async function readTls(env: Io['env'], global: Options): Promise<TlsOptions> {
+/** The files of the options or their variables; {} without any. */
+async function tlsOptions(env: Io['env'], global: Options): Promise<TlsOptions> {
   const ca = global.text('ca-file') || env['ETCDCTL_CA_FILE'] || ''
   const cert = global.text('cert-file') || env['ETCDCTL_CERT_FILE'] || ''
   const key = global.text('key-file') || env['ETCDCTL_KEY_FILE'] || ''
   if (ca === '' && cert === '' && key === '') return {}
-  if ((cert === '') !== (key === '')) {
-    throw new Error(`KeyFile and CertFile must both be present[key: ${key}, cert: ${cert}]`)
-  }
-  const { readFile } = await import('node:fs/promises')
-  const read = async (file: string) => (file === '' ? undefined : readFile(file))
-  return { ca: await read(ca), cert: await read(cert), key: await read(key) }
+  const { readTls } = await import('./tls.ts')
+  return readTls({ ca, cert, key })
 }
 
 async function credentials(

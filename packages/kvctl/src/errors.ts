@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { ClusterError, KvError, TransportError } from '@flotilla/kv-client'
 import { EXIT, ExitError } from './context.ts'
 
@@ -37,8 +38,14 @@ export function errorText(error: unknown): string {
   return error instanceof TransportError ? transportText(error) : error.message
 }
 
-/** Node's words for an answer that did not come before the connection ended; Go's EOF is no connection error. */
-const HANG_UP = 'socket hang up'
+/**
+ * Node's words for an answer, or a handshake, that did not come before the connection ended; Go's EOF
+ * is no connection error.
+ */
+const HANG_UPS: ReadonlySet<string> = new Set([
+  'socket hang up',
+  'Client network socket disconnected before secure TLS connection was established',
+])
 
 function transportText(error: TransportError): string {
   const { cause } = error
@@ -57,7 +64,7 @@ function transportText(error: TransportError): string {
     case 'EAI_AGAIN':
       return `dial tcp: lookup ${field(cause, 'hostname')}: Temporary failure in name resolution`
     case 'ECONNRESET':
-      return error.message === HANG_UP
+      return HANG_UPS.has(error.message)
         ? 'EOF'
         : `read tcp ${address}: read: connection reset by peer`
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
@@ -68,11 +75,26 @@ function transportText(error: TransportError): string {
     case 'CERT_HAS_EXPIRED':
     case 'CERT_NOT_YET_VALID':
       return 'x509: certificate has expired or is not yet valid'
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+      return otherNameText(cause)
     case 'ERR_SSL_WRONG_VERSION_NUMBER':
       return 'tls: first record does not look like a TLS handshake'
     default:
       return alertText(error.code) ?? error.message
   }
+}
+
+/** What the certificate is for, and what it was asked for (Go crypto/x509 HostnameError). */
+function otherNameText(cause: unknown): string {
+  const host = field(cause, 'host')
+  const isAddress = isIP(host) !== 0
+  const names = field(property(cause, 'cert'), 'subjectaltname').split(', ')
+  const kind = isAddress ? 'IP Address:' : 'DNS:'
+  const known = names.filter((name) => name.startsWith(kind)).map((name) => name.slice(kind.length))
+  if (known.length > 0) return `x509: certificate is valid for ${known.join(', ')}, not ${host}`
+  return isAddress
+    ? `x509: cannot validate certificate for ${host} because it doesn't contain any IP SANs`
+    : `x509: certificate is not valid for any names, but wanted to match ${host}`
 }
 
 /** OpenSSL names the alert of the other side in its code: `ERR_SSL_TLSV1_ALERT_UNKNOWN_CA`. */
@@ -87,9 +109,12 @@ function addressOf(cause: unknown): string {
   return `${host}:${field(cause, 'port')}`
 }
 
+function property(object: unknown, name: string): unknown {
+  return typeof object === 'object' && object !== null ? Reflect.get(object, name) : undefined
+}
+
 function field(object: unknown, name: string): string {
-  if (typeof object !== 'object' || object === null) return ''
-  const value: unknown = Reflect.get(object, name)
+  const value = property(object, name)
   return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
 }
 
@@ -111,7 +136,7 @@ export function isConnectionError(error: unknown): boolean {
     return error.errors.every((one) => isConnectionError(one.error))
   }
   if (error instanceof TransportError) {
-    return CONNECTION_CODES.has(error.code) && error.message !== HANG_UP
+    return CONNECTION_CODES.has(error.code) && !HANG_UPS.has(error.message)
   }
   return error instanceof Error && error.name === 'TimeoutError'
 }

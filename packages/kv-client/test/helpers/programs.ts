@@ -4,6 +4,8 @@ import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { createClient } from '../../src/client.ts'
+import type { TlsOptions } from '../../src/types.ts'
 
 /** A server of the v2 API that can be started: a command and the arguments it needs beside the URLs. */
 export interface Program {
@@ -35,27 +37,36 @@ export interface Running {
   restart(): Promise<void>
 }
 
+/** What a server with TLS needs, and what its clients do. */
+export interface Secure {
+  /** Where its certificates are. */
+  readonly directory: string
+  readonly flags: readonly string[]
+  readonly tls: TlsOptions
+}
+
 /** Starts a cluster of one until the test is over; the URL answers when this resolves. */
-export async function start(t: Test, program: Program): Promise<Running> {
+export async function start(t: Test, program: Program, secure?: Secure): Promise<Running> {
   const [port, peerPort] = await freePorts()
-  const url = `http://127.0.0.1:${port}`
+  const url = `${secure === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
   const peerUrl = `http://127.0.0.1:${peerPort}`
   const [command = '', ...first] = program.command
   const args = [
     ...first,
-    `--data-dir=${join(t.testdir(), 'data')}`,
+    `--data-dir=${join(secure?.directory ?? t.testdir(), 'data')}`,
     `--initial-cluster=default=${peerUrl}`,
     `--listen-client-urls=${url}`,
     `--advertise-client-urls=${url}`,
     `--listen-peer-urls=${peerUrl}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
+    ...(secure?.flags ?? []),
   ]
   const launch = async (): Promise<() => Promise<void>> => {
     const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
     let log = ''
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => (log += chunk))
     const ended = new Promise((resolve) => child.on('close', resolve))
-    while (!(await isReady(url))) {
+    while (!(await isReady(url, secure?.tls))) {
       if (child.exitCode !== null) throw new Error(`${program.name} ended: ${log}`)
     }
     return async () => {
@@ -74,13 +85,16 @@ export async function start(t: Test, program: Program): Promise<Running> {
   }
 }
 
-async function isReady(url: string): Promise<boolean> {
+async function isReady(url: string, tls: TlsOptions = {}): Promise<boolean> {
+  const client = createClient({ endpoints: [url], tls })
   try {
-    const answer = await fetch(`${url}/health`)
-    return answer.ok && (await answer.text()).includes('true')
+    await client.get('/', { quorum: true })
+    return true
   } catch {
     await new Promise((resolve) => setTimeout(resolve, 20))
     return false
+  } finally {
+    client.close()
   }
 }
 
