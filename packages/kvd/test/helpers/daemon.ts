@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { request, type RequestOptions } from 'node:https'
 import type { IncomingHttpHeaders } from 'node:http'
+import { request, type RequestOptions } from 'node:https'
 import type { Test } from 'tap'
 import { kvdPath } from './store-process.ts'
 
@@ -54,6 +54,11 @@ export class Daemon {
   }
 }
 
+/** What to ask, and what to show and trust. */
+export interface SecureAsk extends RequestOptions {
+  readonly headers?: Readonly<Record<string, string>>
+}
+
 /** An answer over TLS. */
 export interface SecureAnswer {
   readonly status: number
@@ -64,20 +69,23 @@ export interface SecureAnswer {
 /** One request on a connection of its own; a body is sent as a form. */
 export async function askSecurely(
   url: string,
-  options: RequestOptions,
+  { headers = {}, ...options }: SecureAsk,
   form?: string,
 ): Promise<SecureAnswer> {
   return await new Promise((resolve, reject) => {
     const type = form === undefined ? {} : { 'Content-Type': 'application/x-www-form-urlencoded' }
-    const headers = { ...type, ...options.headers }
-    const sent = request(url, { agent: false, ...options, headers }, (answer) => {
-      let body = ''
-      answer.setEncoding('utf8').on('data', (chunk: string) => (body += chunk))
-      answer.once('error', reject)
-      answer.once('end', () =>
-        resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body }),
-      )
-    })
+    const sent = request(
+      url,
+      { agent: false, ...options, headers: { ...type, ...headers } },
+      (answer) => {
+        let body = ''
+        answer.setEncoding('utf8').on('data', (chunk: string) => (body += chunk))
+        answer.once('error', reject)
+        answer.once('end', () =>
+          resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body }),
+        )
+      },
+    )
     sent.once('error', reject)
     sent.end(form)
   })

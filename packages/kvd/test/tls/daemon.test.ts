@@ -81,13 +81,13 @@ t.test(
       env: { ...process.env, ETCDCTL_API: '2' },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    let seen = ''
-    watching.stdout.setEncoding('utf8').on('data', (chunk: string) => (seen += chunk))
+    const seen: string[] = []
+    watching.stdout.setEncoding('utf8').on('data', (chunk: string) => seen.push(chunk))
     const over = once(watching, 'close')
     // It does not say when it has begun.
-    while (watching.exitCode === null && seen === '') await ctl('set', '/w', 'seen')
+    while (watching.exitCode === null && seen.length === 0) await ctl('set', '/w', 'seen')
     await over
-    tt.equal(seen, 'seen\n')
+    tt.equal(seen.join(''), 'seen\n')
     const bare = await run(etcdctl ?? '', [...trusting, 'get', '/a'])
     tt.match(bare, /^\d+: .*remote error: tls: (bad certificate|certificate required)/s)
     tt.match(await run(etcdctl ?? '', ['--endpoints', url, 'get', '/a']), /x509|certificate/)
@@ -192,8 +192,11 @@ t.test('a proxy speaks TLS to its clients and to the members', { skip }, async (
   const { client } = await freePorts()
   const url = `https://127.0.0.1:${client}`
   const proxy = new Daemon(tt, [
-    ...[`--data-dir=${join(dir, 'proxy')}`, '--proxy=on', '--cors=http://page.example'],
-    ...[`--listen-client-urls=${url}`, `--advertise-client-urls=${url}`],
+    `--data-dir=${join(dir, 'proxy')}`,
+    '--proxy=on',
+    '--cors=http://page.example',
+    `--listen-client-urls=${url}`,
+    `--advertise-client-urls=${url}`,
     `--initial-cluster=default=${member.peerUrl}`,
     ...flagsOf(ca.issue('front'), ca),
     ...flagsOf(dialling, ca, 'peer-'),
