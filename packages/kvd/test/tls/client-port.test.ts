@@ -138,6 +138,11 @@ t.test('requests are answered as they are without TLS, by both parsers', { skip 
   ]
   tt.same(over.map(visible), without.map(visible))
   tt.equal(over.length, sent.length)
+  tt.same(
+    over.slice(0, 3).map(({ headers }) => headers['connection']),
+    [undefined, undefined, undefined],
+    'the first ones by the fast parser',
+  )
   tt.equal(valueOf(over[4])?.length, large.length)
 })
 
