@@ -7,23 +7,31 @@ export interface Membership {
   readonly clientURLs: readonly string[]
 }
 
+/** How to ask, and whom to tell of those that do not answer as they should. */
+export interface MembersAsk {
+  readonly tls: () => DialOptions
+  readonly failed: (url: string, reason: string) => void
+}
+
 /** Asks one peer URL after the other for the members; undefined when none answers. */
 export async function fetchMembers(
   peerURLs: readonly string[],
-  tls: () => DialOptions,
+  ask: MembersAsk,
 ): Promise<Membership | undefined> {
   for (const url of peerURLs) {
-    const found = await askOne(url, tls)
+    const found = await askOne(url, ask)
     if (found !== undefined) return found
   }
   return undefined
 }
 
-async function askOne(url: string, tls: () => DialOptions): Promise<Membership | undefined> {
+async function askOne(url: string, ask: MembersAsk): Promise<Membership | undefined> {
   try {
-    return readMembers(await askPeer(new URL('/members', url), tls))
-  } catch {
-    // Another one may know: what is wrong with this one shows when none does.
+    const members = readMembers(await askPeer(new URL('/members', url), ask.tls))
+    if (members === undefined) ask.failed(url, 'the answer is no list of members')
+    return members
+  } catch (error) {
+    ask.failed(url, error instanceof Error ? error.message : String(error))
     return undefined
   }
 }

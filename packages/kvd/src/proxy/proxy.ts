@@ -112,7 +112,11 @@ class Refresher {
 
   async once(): Promise<void> {
     const { director, logger, tls } = this.#options
-    const found = await fetchMembers(this.#peerURLs, () => tls.dialOptions())
+    const found = await fetchMembers(this.#peerURLs, {
+      tls: () => tls.dialOptions(),
+      failed: (url, reason) =>
+        logger.warn(`proxy: could not get cluster response from ${url}: ${reason}`),
+    })
     if (found === undefined) {
       logger.warn(`proxy: could not retrieve cluster information from the given urls`)
       return

@@ -224,6 +224,15 @@ t.test('a proxy speaks TLS to its clients and to the members', { skip }, async (
   replacePair(dialling, new Authority(dir, 'other').issue('untrusted'))
   proxy.child.kill('SIGHUP')
   await proxy.said('certificates were read again side=peer')
+  const other = new Daemon(tt, [
+    `--data-dir=${join(dir, 'stranger')}`,
+    '--proxy=on',
+    '--listen-client-urls=http://127.0.0.1:1',
+    '--advertise-client-urls=http://127.0.0.1:1',
+    `--initial-cluster=default=${member.peerUrl}`,
+  ])
+  await other.said(`could not get cluster response from ${member.peerUrl}: `)
+  tt.match(other.log, /cluster response from \S+: (self-signed certificate|unable to verify)/)
   const refused = await askSecurely(`${url}/v2/keys/a`, mine)
   tt.equal(refused.status, 502, 'no kept connection shows the certificate of before')
   tt.equal(await proxy.end('SIGTERM'), 0)
