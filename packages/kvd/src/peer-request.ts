@@ -7,13 +7,23 @@ const ANSWER_MS = 5_000
 /** A list of members is a few hundred bytes for each. */
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
+export interface PeerAnswer {
+  readonly text: string
+  /** Empty when the peer does not say. */
+  readonly clusterId: string
+}
+
 /**
- * GET of a path of a peer port, such as `/members` and `/version`: the JSON that it answers.
- * Rejects when there is no such answer within 5 s.
+ * GET of a path of a peer port, such as `/members` and `/version`.
+ * Rejects when there is no answer of status 200 in time.
  * @param tls how to dial an https URL
  */
-export async function askPeer(url: URL, tls: () => DialOptions): Promise<unknown> {
-  const signal = AbortSignal.timeout(ANSWER_MS)
+export async function askPeer(
+  url: URL,
+  tls: () => DialOptions,
+  answerMs = ANSWER_MS,
+): Promise<PeerAnswer> {
+  const signal = AbortSignal.timeout(answerMs)
   const options = { agent: false, signal, host: hostOf(url) } as const
   const answer = await new Promise<IncomingMessage>((resolve, reject) => {
     const request =
@@ -24,7 +34,8 @@ export async function askPeer(url: URL, tls: () => DialOptions): Promise<unknown
   })
   const text = await readText(answer)
   if (answer.statusCode !== 200) throw new Error(`${url.href} answered ${answer.statusCode}`)
-  return JSON.parse(text)
+  const clusterId = answer.headers['x-etcd-cluster-id']
+  return { text, clusterId: typeof clusterId === 'string' ? clusterId : '' }
 }
 
 async function readText(answer: IncomingMessage): Promise<string> {

@@ -8,6 +8,7 @@ import type { DiskSnapshot } from './storage/disk.ts'
 import { Acceptor } from './transport/acceptor.ts'
 import { greetingHeaders, type Greeting, type Host } from './transport/handshake.ts'
 import { SnapshotReceiver, type Snapshot } from './transport/snapshot-receiver.ts'
+import type { DialOptions } from './tls/tls-identity.ts'
 import { sendSnapshot } from './transport/snapshot-sender.ts'
 import { AppendStats } from './transport/traffic.ts'
 import { Transport } from './transport/transport.ts'
@@ -24,6 +25,8 @@ export interface PeersOptions {
   /** Who is there as long as the log does not tell. */
   readonly first: Birth['peers']
   readonly historySize: number
+  /** How to dial https URLs. */
+  readonly tls: () => DialOptions
   readonly electionMs: number
   readonly logger: Logger
   readonly nowMs: () => number
@@ -49,6 +52,7 @@ export class Peers implements Network, Traffic {
   readonly #greeting: Omit<Greeting, 'to'>
   readonly #stats = new AppendStats(() => performance.now())
   readonly #connectedMs = new Map<MemberId, number>()
+  readonly #failures = new Map<MemberId, string>()
   #listener: PeersListener | undefined
 
   constructor(options: PeersOptions) {
@@ -90,7 +94,9 @@ export class Peers implements Network, Traffic {
     this.#transport = new Transport({
       greeting: this.#greeting,
       electionMs,
+      tls: options.tls,
       random,
+      failed: (to, error) => this.#failed(to, error),
       unreachable: (to) => this.#listener?.unreachable(to),
       unsent: (message) => this.#listener?.unsent(message),
       connected: (to) => this.#connected(to),
@@ -132,7 +138,8 @@ export class Peers implements Network, Traffic {
     const [url] = this.#urls().get(to) ?? []
     if (url === undefined) throw new Error('it has no peer URL')
     const headers = greetingHeaders({ ...this.#greeting, to })
-    await sendSnapshot({ url, headers }, { from, to, term, ...snapshot.head }, snapshot)
+    const { tls } = this.#options
+    await sendSnapshot({ url, headers, tls }, { from, to, term, ...snapshot.head }, snapshot)
   }
 
   connectedSince(id: MemberId): number | undefined {
@@ -140,6 +147,7 @@ export class Peers implements Network, Traffic {
   }
 
   #connected(id: MemberId): void {
+    this.#failures.delete(id)
     this.#connectedMs.set(id, this.#options.nowMs())
     this.#options.logger.info(`rafthttp: the connection with ${id} became active`)
   }
@@ -164,6 +172,13 @@ export class Peers implements Network, Traffic {
 
   self(): object {
     return this.#stats.self()
+  }
+
+  /** Each reason once, until it is another one or the way is open. */
+  #failed(id: MemberId, { message }: Error): void {
+    if (this.#failures.get(id) === message) return
+    this.#failures.set(id, message)
+    this.#options.logger.warn(`rafthttp: failed to dial ${id}: ${message}`)
   }
 
   #refused(id: MemberId, status: number, text: string): void {

@@ -97,7 +97,8 @@ async function createMember({
 }): Promise<ServerMember> {
   const { identity: known, lastIndex, incarnation } = disk.recovered.loaded
   // One that was told who it is, and nothing else yet, begins again.
-  const birth = known === undefined || lastIndex === 0 ? await birthFor(config) : undefined
+  const birth =
+    known === undefined || lastIndex === 0 ? await birthFor(config, logger, tls) : undefined
   const identity = birth?.identity ?? known
   if (identity === undefined) throw new Error('a member without data and without identity')
   const store = new Store({ historySize: config.eventHistory })
@@ -108,6 +109,7 @@ async function createMember({
     roster: new Roster(store),
     first: birth?.peers ?? new Map(),
     historySize: config.eventHistory,
+    tls: () => tls.peers.dialOptions(),
     electionMs: config.electionMs,
     logger,
     nowMs: Date.now,
@@ -139,9 +141,14 @@ async function createMember({
   return new ServerMember({ config, logger, store, replica, cluster, peers, fdLimit, failed, tls })
 }
 
-async function birthFor(config: Config): Promise<Birth> {
+async function birthFor(config: Config, logger: Logger, tls: TlsSides): Promise<Birth> {
   const { name, peerURLs, initialCluster, clusterState: state, clusterToken: token } = config
-  return await birthOf({ name, peerURLs, initialCluster, state, token })
+  const ask = {
+    tls: () => tls.peers.dialOptions(),
+    failed: (url: string, reason: string) =>
+      logger.warn(`etcdserver: could not get cluster response from ${url}: ${reason}`),
+  }
+  return await birthOf({ name, peerURLs, initialCluster, state, token, ask })
 }
 
 interface Parts {
@@ -318,7 +325,10 @@ function openClients({ config, logger, store, replica, cluster, peers, fdLimit, 
   const route = router.route.bind(router)
   const sockets = new WatchSockets(context)
   const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
-  return { clients: new ClientListener({ full, route, logger, fdLimit, tls: tls.clients }), sockets }
+  return {
+    clients: new ClientListener({ full, route, logger, fdLimit, tls: tls.clients }),
+    sockets,
+  }
 }
 
 /** Users, roles and who may do what; running watches end when their rights do. */

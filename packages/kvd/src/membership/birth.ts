@@ -3,7 +3,7 @@ import type { Entry, MemberId } from '../raft/types.ts'
 import type { Birth } from '../replica/options.ts'
 import { entryChain } from '../storage/entry-codec.ts'
 import { encodeChange } from './change.ts'
-import { fetchCluster, type PeerCluster } from './peer-cluster.ts'
+import { fetchCluster, type PeerAsk, type PeerCluster } from './peer-cluster.ts'
 
 /** A new member cannot become one. The texts are the original's (kvd.md 13.1). */
 export class BootstrapError extends Error {
@@ -19,6 +19,7 @@ export interface BirthOptions {
   readonly initialCluster: ReadonlyMap<string, readonly string[]>
   readonly state: 'new' | 'existing'
   readonly token: string
+  readonly ask: Pick<PeerAsk, 'tls' | 'failed'>
 }
 
 /** What a member asks of others takes no longer, each (etcd 2.3 etcdserver/cluster_util.go). */
@@ -33,10 +34,14 @@ export async function birthOf(options: BirthOptions): Promise<Birth> {
   const others = [...options.initialCluster]
     .filter(([name]) => name !== options.name)
     .flatMap(([, urls]) => urls)
-  if (options.state === 'existing') return joinBirth(options, await fetchCluster(others, JOIN_MS))
+  const { ask } = options
+  if (options.state === 'existing')
+    return joinBirth(options, await fetchCluster(others, { ...ask, answerMs: JOIN_MS }))
   const birth = newBirth(options)
   const { memberId: id } = birth.identity
-  const running = await fetchCluster(others, BOOTSTRAPPED_MS)
+  // That they do not answer is the rule: they are about to be started too.
+  const quietly = { ...ask, failed: () => undefined, answerMs: BOOTSTRAPPED_MS }
+  const running = await fetchCluster(others, quietly)
   const known = running?.members.find((member) => member.id === id)
   // It would vote again where it has voted before.
   if (known !== undefined && known.clientURLs.length > 0)
@@ -77,7 +82,7 @@ export function newBirth({
 
 /** A member that was added to a running cluster: it learns everything from the leader. */
 export function joinBirth(
-  { name, peerURLs, initialCluster }: Omit<BirthOptions, 'state' | 'token'>,
+  { name, peerURLs, initialCluster }: Omit<BirthOptions, 'state' | 'token' | 'ask'>,
   running: PeerCluster | undefined,
 ): Birth {
   if (running === undefined)

@@ -1,4 +1,6 @@
+import { askPeer } from '../peer-request.ts'
 import type { MemberId } from '../raft/types.ts'
+import type { DialOptions } from '../tls/tls-identity.ts'
 
 /** A member as another one's peer port describes it. */
 export interface PeerMember {
@@ -14,29 +16,37 @@ export interface PeerCluster {
   readonly members: readonly PeerMember[]
 }
 
+/** How peers are asked. */
+export interface PeerAsk {
+  /** How to dial an https URL. */
+  readonly tls: () => DialOptions
+  readonly answerMs: number
+  /** Hears why one does not answer as it should. */
+  readonly failed: (url: string, reason: string) => void
+}
+
 /** Asks one peer URL after the other for its cluster; undefined when none answers. */
 export async function fetchCluster(
   peerURLs: readonly string[],
-  answerMs: number,
+  ask: PeerAsk,
 ): Promise<PeerCluster | undefined> {
   for (const url of peerURLs) {
-    const found = await askOne(url, answerMs)
+    const found = await askOne(url, ask)
     if (found !== undefined) return found
   }
   return undefined
 }
 
-async function askOne(url: string, answerMs: number): Promise<PeerCluster | undefined> {
+async function askOne(url: string, ask: PeerAsk): Promise<PeerCluster | undefined> {
   try {
-    const signal = AbortSignal.timeout(answerMs)
-    const answer = await fetch(new URL('/members', url), { signal })
-    const clusterId = answer.headers.get('x-etcd-cluster-id') ?? ''
-    const members = answer.ok ? readPeerMembers(await answer.text()) : undefined
-    return members === undefined ? undefined : { clusterId, members }
-  } catch {
-    // Another one may know: what is wrong with this one shows when none does.
-    return undefined
+    const { text, clusterId } = await askPeer(new URL('/members', url), ask.tls, ask.answerMs)
+    const members = readPeerMembers(text)
+    if (members !== undefined) return { clusterId, members }
+    ask.failed(url, 'the answer is no list of members')
+  } catch (error) {
+    ask.failed(url, error instanceof Error ? error.message : String(error))
   }
+  return undefined
 }
 
 /** Ids are 64-bit numbers, more than JSON.parse keeps. Undefined when the text is no list of members. */

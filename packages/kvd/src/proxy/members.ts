@@ -27,7 +27,8 @@ export async function fetchMembers(
 
 async function askOne(url: string, ask: MembersAsk): Promise<Membership | undefined> {
   try {
-    const members = readMembers(await askPeer(new URL('/members', url), ask.tls))
+    const { text } = await askPeer(new URL('/members', url), ask.tls)
+    const members = readMembers(JSON.parse(text))
     if (members === undefined) ask.failed(url, 'the answer is no list of members')
     return members
   } catch (error) {

@@ -1,5 +1,8 @@
 import { once } from 'node:events'
-import { request as httpRequest } from 'node:http'
+import { request as requestPlain, type ClientRequest } from 'node:http'
+import { request as requestSecure } from 'node:https'
+import { hostOf, serverName } from '../tls/tls-config.ts'
+import type { DialOptions } from '../tls/tls-identity.ts'
 import type { DiskSnapshot } from '../storage/disk.ts'
 import { SnapshotWriter, type SnapshotTitle } from './snapshot-codec.ts'
 
@@ -17,6 +20,8 @@ export interface SnapshotTarget {
   /** A peer URL of the receiver. */
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+  /** How to dial an https URL. */
+  readonly tls: () => DialOptions
 }
 
 /**
@@ -24,16 +29,11 @@ export interface SnapshotTarget {
  * @throws SnapshotError
  */
 export async function sendSnapshot(
-  { url, headers }: SnapshotTarget,
+  target: SnapshotTarget,
   title: SnapshotTitle,
   snapshot: DiskSnapshot,
 ): Promise<void> {
-  const request = httpRequest(new URL(SNAPSHOT_PATH, url), {
-    method: 'POST',
-    headers: { ...headers, 'Content-Type': 'application/octet-stream' },
-    timeout: SNAPSHOT_IDLE_MS,
-    agent: false,
-  })
+  const request = openRequest(target)
   request.on('timeout', () => request.destroy(new Error('nothing has moved for a minute')))
   const answered = new Promise<void>((resolve, reject) => {
     request.on('error', reject)
@@ -54,6 +54,20 @@ export async function sendSnapshot(
     request.destroy()
     snapshot.close()
   }
+}
+
+function openRequest({ url: base, headers, tls }: SnapshotTarget): ClientRequest {
+  const url = new URL(SNAPSHOT_PATH, base)
+  const options = {
+    method: 'POST',
+    headers: { ...headers, 'Content-Type': 'application/octet-stream' },
+    timeout: SNAPSHOT_IDLE_MS,
+    agent: false,
+    host: hostOf(url),
+  } as const
+  return url.protocol === 'https:'
+    ? requestSecure(url, { ...options, ...tls(), servername: serverName(url) })
+    : requestPlain(url, options)
 }
 
 async function writeAll(

@@ -1,10 +1,13 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { bootstrapCommands, Cluster, clusterId, memberId } from '../../src/cluster.ts'
+import { attributesCommand, Cluster } from '../../src/cluster.ts'
 import { HttpPort } from '../../src/http-port.ts'
+import { Machine } from '../../src/machine.ts'
+import { newBirth } from '../../src/membership/birth.ts'
 import { PeerPort } from '../../src/peer-port.ts'
 import { askPeer } from '../../src/peer-request.ts'
+import { Peers } from '../../src/peers.ts'
 import type { Message } from '../../src/raft/types.ts'
 import { Store } from '../../src/store/store.ts'
 import type { TlsConfig } from '../../src/tls/tls-config.ts'
@@ -71,6 +74,7 @@ function sender(
     random: () => 0,
     tls: () => identity.dialOptions(),
     unreachable: () => undefined,
+    unsent: () => undefined,
     connected: (peer) => notes.add(`connected ${peer}`),
     disconnected: (peer) => notes.add(`disconnected ${peer}`),
     refused: (peer, status) => notes.add(`refused ${peer} ${status}`),
@@ -125,7 +129,7 @@ async function receiver(
 type HttpPortAnswer = ConstructorParameters<typeof HttpPort>[0]['answer']
 
 function heartbeat(commit: number): Message {
-  return { type: 'hb', from: 'a1', to: 'b2', term: 1, commit, readBatch: 0 }
+  return { type: 'hb', from: 'a1', to: 'b2', term: 1, commit, readBatch: 0, clusterMs: 0 }
 }
 
 t.test('members talk over TLS when both have a certificate of the CA', { skip }, async (tt) => {
@@ -227,18 +231,38 @@ t.test('the peer port says over TLS who the members are', { skip }, async (tt) =
   const identity = await identityOf(tt, ca.issue('b'), ca)
   const url = await freeUrl()
   const store = new Store({ historySize: 10 })
-  const id = memberId([url.origin], 'etcd-cluster')
-  const cluster = { memberId: id, clusterId: clusterId([id]) }
-  const member = { name: 'default', clientURLs: ['https://h:1'], peerURLs: [url.origin] }
-  for (const entry of bootstrapCommands(cluster, member, NOW)) store.apply(entry)
+  const machine = new Machine(store)
+  const birth = newBirth({
+    name: 'default',
+    initialCluster: new Map([['default', [url.origin]]]),
+    token: 'etcd-cluster',
+  })
+  for (const entry of birth.entries) machine.apply(entry)
+  const member = { name: 'default', clientURLs: ['https://h:1'] }
+  store.apply(attributesCommand(birth.identity.memberId, member, NOW))
   const { logger, lines } = new LogLines()
-  const port = new PeerPort(new Cluster(cluster, store), identity, logger)
+  const peers = new Peers({
+    identity: birth.identity,
+    incarnation: 1,
+    peerURLs: [url.origin],
+    roster: machine.roster,
+    first: birth.peers,
+    historySize: 10,
+    tls: () => identity.dialOptions(),
+    electionMs: 1000,
+    logger,
+    nowMs: Date.now,
+    random: () => 0,
+  })
+  tt.teardown(() => peers.close())
+  const cluster = new Cluster(birth.identity, store, machine.roster)
+  const port = new PeerPort({ cluster, peers, tls: identity, logger })
   await port.listen(url)
   const silent = connect(Number(url.port), '127.0.0.1').resume()
   await once(silent, 'connect')
   const trusted = await identityOf(tt, ca.issue('a'), ca)
   const ask = async (path: string, by: TlsIdentity): Promise<unknown> =>
-    await askPeer(new URL(path, url), () => by.dialOptions())
+    JSON.parse((await askPeer(new URL(path, url), () => by.dialOptions())).text)
   tt.match(await ask('/members', trusted), [{ name: 'default', clientURLs: ['https://h:1'] }])
   tt.match(await ask('/version', trusted), { etcdserver: '2.3.8' })
   await tt.rejects(ask('/none', trusted), { message: /answered 404/ })
