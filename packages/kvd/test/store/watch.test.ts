@@ -209,10 +209,9 @@ t.test('a watcher may leave at any time, also twice, also while it is told', asy
 t.test('who is told of an event finds it in the history', async (tt) => {
   const store = storeOf([set('/d/x'), set('/f', { expireAt: NOW })])
   const found: (number | undefined)[] = []
-  const lost = (): void => undefined
   const look = (): unknown => found.push(store.history.scan('/', true, store.index)?.index)
   for (const key of ['/d/x', '/d', '/f'])
-    store.watchers.add({ key, recursive: true, since: 1, mode: 'once', deliver: look, lost })
+    store.watchers.add({ key, recursive: true, since: 1, mode: 'once', deliver: look, lost: look })
   store.apply(remove('/d', { recursive: true }))
   store.apply(sync(NOW))
   tt.same(found, [3, 3, 4], 'a client that asks for it at once must not wait for ever')
