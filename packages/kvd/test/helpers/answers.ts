@@ -25,8 +25,9 @@ export interface Answer {
   readonly body: string
 }
 
-/** What `ask` sends. `form` makes the body of a PUT or POST. */
+/** What `ask` sends. `form` makes the body of a PUT or POST; `host` is this machine unless told. */
 export interface Ask {
+  readonly host?: string
   readonly method: string
   readonly path: string
   readonly form?: Readonly<Record<string, string>>
@@ -50,7 +51,7 @@ export function ask(port: number, wanted: Ask): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = request(
       {
-        host: '127.0.0.1',
+        host: wanted.host ?? '127.0.0.1',
         port,
         method: wanted.method,
         path: wanted.path,
