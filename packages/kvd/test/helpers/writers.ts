@@ -28,7 +28,8 @@ export interface WriterOptions {
   readonly isDone?: () => boolean
 }
 
-interface Write {
+/** A request that writes; `refreshes` is the key when it is a refresh, of which no watcher hears. */
+export interface Write {
   readonly method: string
   readonly path: string
   readonly form?: Readonly<Record<string, string>>
@@ -80,8 +81,15 @@ function successOf(answer: Answer, write: Write): WireEvent {
   return event
 }
 
-/** A write of any kind the API has: on the writer's own keys, on shared ones, on hidden ones. */
-function chooseWrite(number: number, random: Random, known: Map<string, number>): Write {
+/**
+ * A write of any kind the API has: on the writer's own keys, on shared ones, on hidden ones. `known`
+ * has the indexes that the writer saw.
+ */
+export function chooseWrite(
+  number: number,
+  random: Random,
+  known: ReadonlyMap<string, number>,
+): Write {
   const dir = random.pick([`/w${number}`, `/w${number}/deep/er`, '/shared', '/_hidden'])
   const key = `${dir}/k${random.int(1, keysPerWriter)}`
   const path = `/v2/keys${key}`

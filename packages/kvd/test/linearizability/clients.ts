@@ -1,8 +1,8 @@
 import { Agent } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ask } from '../helpers/answers.ts'
+import { ask, parseEvent, type WireEvent } from '../helpers/answers.ts'
 import type { Random } from '../helpers/random.ts'
-import type { Ending, Recorder, Request } from './history.ts'
+import { isWrite, type Ending, type Recorder, type Request } from './history.ts'
 import { askFor, brokenOf, endingOf } from './v2-api.ts'
 import type { Workload } from './workload.ts'
 
@@ -24,10 +24,12 @@ export interface ClientsOptions {
   /** After this long a client gives a request up, whose outcome is then unknown. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
+  /** Hears of the event that a successful write is. */
+  readonly onWritten: (event: WireEvent) => void
 }
 
-/** A client whom nobody listens to tries elsewhere, but not at once. */
-const REFUSED_PAUSE_MS = 50
+/** A client who got no answer tries elsewhere, but not at once. */
+const FAILED_PAUSE_MS = 50
 
 /** Runs clients, each with one request at a time at a member of its choice, and records all. */
 export async function runClients(options: ClientsOptions): Promise<void> {
@@ -40,15 +42,15 @@ export async function runClients(options: ClientsOptions): Promise<void> {
 }
 
 async function runClient(p: number, agent: Agent, options: ClientsOptions): Promise<void> {
-  const { endpoints, recorder, workload, random, timeoutMs, signal } = options
+  const { endpoints, recorder, workload, random, timeoutMs, signal, onWritten } = options
   while (!signal.aborted) {
     const request = workload.next(p)
     const endpoint = random.pick(endpoints)
     const op = recorder.invoke(p, nameOf(endpoint), request)
-    const ending = await send(endpoint, request, { agent, timeoutMs })
+    const ending = await send(endpoint, request, { agent, timeoutMs, onWritten })
     recorder.complete(op, ending)
     workload.ended(request, ending)
-    await delay(ending.e === 'fail' ? REFUSED_PAUSE_MS : random.int(0, options.pauseMsMax))
+    await delay(ending.e === 'ok' ? random.int(0, options.pauseMsMax) : FAILED_PAUSE_MS)
   }
 }
 
@@ -57,15 +59,27 @@ export function nameOf({ host, port }: Endpoint): string {
   return `http://${host}:${port}`
 }
 
+/** How a request is sent. */
+export interface SendOptions {
+  readonly agent: Agent
+  readonly timeoutMs: number
+  readonly onWritten?: (event: WireEvent) => void
+}
+
 /** Sends one request and waits for what becomes of it. */
 export async function send(
   { host, port }: Endpoint,
   request: Request,
-  { agent, timeoutMs }: { readonly agent: Agent; readonly timeoutMs: number },
+  options: SendOptions,
 ): Promise<Ending> {
   try {
-    const signal = AbortSignal.timeout(timeoutMs)
-    return endingOf(request, await ask(port, { ...askFor(request), host, agent, signal }))
+    const signal = AbortSignal.timeout(options.timeoutMs)
+    const { agent } = options
+    const reply = await ask(port, { ...askFor(request), host, agent, signal })
+    const ending = endingOf(request, reply)
+    const isDone = ending.e === 'ok' && ending.r.code === undefined
+    if (isDone && isWrite(request)) options.onWritten?.(parseEvent(reply.body))
+    return ending
   } catch (error) {
     return brokenOf(error)
   }

@@ -74,6 +74,22 @@ export class Cluster {
     throw new TrialError('NOT_SERVING', `after ${limitMs} ms no reads through the log at ${logs}`)
   }
 
+  /**
+   * Writes to some member until it is done; a disk that has room again may be tried by and by.
+   * @throws TrialError when that takes too long
+   */
+  async untilWritten(path: string, limitMs: number): Promise<Answer> {
+    const deadline = performance.now() + limitMs
+    for (let n = 0; ; n += 1) {
+      const member = this.members[n % this.members.length]
+      const answer = member && (await this.ask(member, path, 'PUT'))
+      if (answer?.status === 200 || answer?.status === 201) return answer
+      if (performance.now() > deadline)
+        throw new TrialError('NO_ANSWER', `PUT ${path}: ${answer?.body.trim() ?? 'no answer'}`)
+      await delay(POLL_MS)
+    }
+  }
+
   async close(): Promise<void> {
     this.#agent.destroy()
     await Promise.all(this.members.map((member) => member.kill()))

@@ -70,11 +70,12 @@ async function tryOut(options: Options): Promise<number> {
 }
 
 /** Keeps what is needed to look into a failure; tells where. */
-function keep({ entries, logs }: Trial): string {
+function keep({ entries, log, logs }: Trial): string {
   const directory = mkdtempSync(join(tmpdir(), 'kvd-lin-'))
   writeFileSync(join(directory, 'history.jsonl'), printHistory(entries))
-  for (const [name, log] of logs) writeFileSync(join(directory, `${name}.log`), log)
-  return `history and logs are in ${directory}`
+  writeFileSync(join(directory, 'watches.jsonl'), log.print())
+  for (const [name, text] of logs) writeFileSync(join(directory, `${name}.log`), text)
+  return `history, watches and logs are in ${directory}`
 }
 
 async function versionOf({ name, command }: Program): Promise<string> {

@@ -1,5 +1,6 @@
 import { Agent } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { parseEvent } from '../helpers/answers.ts'
 import { Random } from '../helpers/random.ts'
 import { nameOf, runClients, send } from './clients.ts'
 import { Cluster } from './cluster.ts'
@@ -9,7 +10,13 @@ import { Nemesis } from './nemesis.ts'
 import type { Program } from './programs.ts'
 import { proveFaults } from './proofs.ts'
 import { settle, type Settled } from './settling.ts'
+import { TrialError } from './trial-error.ts'
 import { judge, type Verdict } from './verdict.ts'
+import type { Violation } from './violation.ts'
+import { WatchClients } from './watch-clients.ts'
+import { runWatchLoad } from './watch-load.ts'
+import { WatchLog } from './watch-log.ts'
+import { checkWatches } from './watch-rules.ts'
 import { finalReads, Workload } from './workload.ts'
 
 /** What is tried, for how long. The seed decides what clients ask for and what breaks. */
@@ -20,6 +27,7 @@ export interface TrialOptions {
   readonly seed: number
   readonly kinds: readonly FaultKind[]
   readonly clients: number
+  readonly watchers: number
   /** Reads ask one member alone and are judged as if they had gone through the log. */
   readonly readsLocal: boolean
   readonly note: (line: string) => void
@@ -29,11 +37,23 @@ export interface TrialOptions {
 export interface Trial {
   readonly entries: readonly Entry[]
   readonly verdict: Verdict
+  readonly watches: Watches
+  readonly log: WatchLog
   readonly settled: Settled | { readonly failure: string }
   readonly faults: ReadonlyMap<string, number>
   /** Ends of members that nobody asked for. */
   readonly crashes: readonly string[]
   readonly logs: ReadonlyMap<string, string>
+}
+
+/** What watchers were told. */
+export interface Watches {
+  readonly sessions: number
+  readonly events: number
+  /** Different events, as far as anybody knows. */
+  readonly truth: number
+  readonly refused: number
+  readonly violations: readonly Violation[]
 }
 
 const START_MS = 60_000
@@ -45,6 +65,8 @@ const KEYS = 6
 const PAUSE_MS_MAX = 10
 const TIMEOUT_MS = 2_000
 const FINAL_MS = 10_000
+const WRITERS = 2
+const WRITERS_PAUSE_MS_MAX = 20
 
 /** Runs a cluster, clients and a nemesis; must be in a network namespace of its own. */
 export async function runTrial(options: TrialOptions): Promise<Trial> {
@@ -62,49 +84,102 @@ export async function runTrial(options: TrialOptions): Promise<Trial> {
 async function runLoad(cluster: Cluster, random: Random, options: TrialOptions): Promise<Trial> {
   const begun = performance.now()
   const recorder = new Recorder(() => performance.now() - begun)
-  const workload = new Workload({
-    random: random.fork(),
-    prefix: '/lin',
-    keys: KEYS,
-    localShare: options.readsLocal ? 1 : LOCAL_SHARE,
-  })
+  const log = new WatchLog()
+  const stop = new AbortController()
+  const endpoints = cluster.members.map(({ endpoint }) => endpoint)
+  const shared = { endpoints, timeoutMs: TIMEOUT_MS, signal: stop.signal }
   const nemesis = new Nemesis({
     cluster,
     random: random.fork(),
     kinds: options.kinds,
     note: (what) => options.note(`${((performance.now() - begun) / 1000).toFixed(3)} s  ${what}`),
   })
-  const stop = new AbortController()
   const clients = runClients({
-    endpoints: cluster.members.map(({ endpoint }) => endpoint),
+    ...shared,
     recorder,
-    workload,
+    workload: workloadOf(random.fork(), options),
     random: random.fork(),
     clients: options.clients,
     pauseMsMax: PAUSE_MS_MAX,
-    timeoutMs: TIMEOUT_MS,
-    signal: stop.signal,
+    onWritten: (event) => log.acknowledged(event, false),
   })
+  const { watchers } = options
+  const watchClients = new WatchClients({ endpoints, log, random: random.fork(), watchers })
+  const writers = watchers === 0 ? 0 : WRITERS
+  const pauseMsMax = WRITERS_PAUSE_MS_MAX
+  const watchLoad = runWatchLoad({ ...shared, log, random: random.fork(), writers, pauseMsMax })
+  const watching = watchClients.run()
   const breaking = nemesis.run(stop.signal)
-  const { signal } = stop
-  const time = delay(options.seconds * 1000, undefined, { signal }).catch(() => undefined)
   try {
-    await Promise.race([time, clients, breaking.then(() => clients)])
+    await untilOver(options.seconds, stop.signal, [clients, watchLoad, watching, breaking])
   } finally {
     stop.abort()
   }
-  await Promise.all([clients, breaking])
-  const settled = await settle(cluster, SETTLE_MS).catch((error: unknown) => ({
-    failure: String(error),
-  }))
+  await Promise.all([clients, watchLoad, breaking])
+  const settled = await settle(cluster, SETTLE_MS).catch(failureOf)
+  const late = await finishWatches(cluster, watchClients).catch((error: unknown) => {
+    watchClients.stop()
+    return [{ id: 'W4', message: failureOf(error).failure }]
+  })
+  await watching
   await readFinally(cluster, recorder)
   return {
     entries: recorder.entries,
     verdict: judge(recorder.entries, { judgesLocal: options.readsLocal }),
+    watches: watchesOf(log, late),
+    log,
     settled,
     faults: nemesis.counts,
     crashes: cluster.members.flatMap((member) => member.crashes),
-    logs: new Map(cluster.members.map(({ name, log }) => [name, log])),
+    logs: new Map(cluster.members.map(({ name, log: text }) => [name, text])),
+  }
+}
+
+function workloadOf(random: Random, { readsLocal }: TrialOptions): Workload {
+  const localShare = readsLocal ? 1 : LOCAL_SHARE
+  return new Workload({ random, prefix: '/lin', keys: KEYS, localShare })
+}
+
+/** Waits until time is over; rejects at once when one of those who work fails. */
+async function untilOver(
+  seconds: number,
+  signal: AbortSignal,
+  work: readonly Promise<void>[],
+): Promise<void> {
+  const failed = work.map(async (one) => {
+    await one
+    return await new Promise<never>(() => undefined)
+  })
+  await Promise.race([
+    delay(seconds * 1000, undefined, { signal }).catch(() => undefined),
+    ...failed,
+  ])
+}
+
+/** @throws whatever is no TrialError */
+function failureOf(error: unknown): { readonly failure: string } {
+  if (error instanceof TrialError) return { failure: `${error.code}: ${error.message}` }
+  throw error
+}
+
+/** Writes a last event for every watcher, and gives those who are not told of it. */
+async function finishWatches(cluster: Cluster, watchClients: WatchClients): Promise<Violation[]> {
+  const ends = new Map<string, number>()
+  for (const key of watchClients.endKeys) {
+    const { body } = await cluster.untilWritten(`/v2/keys${key}?value=end`, SETTLE_MS)
+    ends.set(key, parseEvent(body).node.modifiedIndex)
+  }
+  return await watchClients.finish(ends, SETTLE_MS)
+}
+
+function watchesOf(log: WatchLog, late: readonly Violation[]): Watches {
+  const { sessions } = log
+  return {
+    sessions: sessions.length,
+    events: sessions.reduce((sum, { indexes }) => sum + indexes.length, 0),
+    truth: log.truth().length,
+    refused: sessions.filter(({ refusal }) => refusal !== undefined).length,
+    violations: [...late, ...checkWatches(log)],
   }
 }
 
