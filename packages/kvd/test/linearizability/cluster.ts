@@ -55,10 +55,10 @@ export class Cluster {
   }
 
   /**
-   * Waits until every member answers a read through the log.
+   * Waits until every member answers a read through the log, or `signal` aborts.
    * @throws TrialError naming those that do not in time, with the end of their logs
    */
-  async untilServing(limitMs: number): Promise<void> {
+  async untilServing(limitMs: number, signal?: AbortSignal): Promise<void> {
     const deadline = performance.now() + limitMs
     let waiting: readonly Member[] = this.members
     for (;;) {
@@ -66,7 +66,7 @@ export class Cluster {
         waiting.map((member) => this.ask(member, '/v2/keys/?quorum=true')),
       )
       waiting = waiting.filter((_, n) => answers[n]?.status !== 200)
-      if (waiting.length === 0) return
+      if (waiting.length === 0 || signal?.aborted === true) return
       if (performance.now() > deadline) break
       await delay(POLL_MS)
     }

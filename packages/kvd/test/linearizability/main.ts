@@ -60,7 +60,7 @@ async function tryOut(options: Options): Promise<number> {
   note(`seed ${options.seed}`)
   const trial = await runTrial({ ...options, program, kinds: options.faults, note })
   const fillsDisks = options.faults.includes('disk-full') && !program.survivesFullDisk
-  const failures = failuresOf(trial, fillsDisks)
+  const failures = failuresOf(trial, options, fillsDisks)
   if (failures.length > 0) failures.push(keep(trial))
   if (options.history !== undefined) writeFileSync(options.history, printHistory(trial.entries))
   process.stdout.write(renderReport(trial, options, await versionOf(program)))

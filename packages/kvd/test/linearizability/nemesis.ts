@@ -15,6 +15,8 @@ export interface NemesisOptions {
 /** Between two faults that are combined (correctness.md 4.6). */
 const APART_MS = 3_000
 const QUIET_MS_MAX = 3_000
+/** correctness.md 4.4. */
+const RECOVERY_MS = 30_000
 
 /** Breaks a cluster and makes it whole again, as its random source says. */
 export class Nemesis {
@@ -24,6 +26,8 @@ export class Nemesis {
   readonly #note: (what: string) => void
   /** How often each kind of fault was there. */
   readonly counts = new Map<string, number>()
+  /** How long members took at most until all served again. */
+  slowestRecoveryMs = 0
   /** Started with a variable that only a new start takes away. */
   readonly #slowed = new Set<Member>()
 
@@ -34,8 +38,12 @@ export class Nemesis {
     this.#note = note
   }
 
-  /** One fault after the other until `signal` aborts; then everything is whole. */
+  /**
+   * One fault after the other until `signal` aborts; then everything is whole.
+   * @throws TrialError when a whole cluster does not serve again
+   */
   async run(signal: AbortSignal): Promise<void> {
+    await pause(QUIET_MS_MAX, signal)
     while (!signal.aborted && this.#kinds.length > 0) {
       const faults = drawFaults(this.#random, this.#kinds)
       for (const [n, fault] of faults.entries()) {
@@ -44,8 +52,16 @@ export class Nemesis {
       }
       await pause(Math.max(...faults.map(({ holdMs }) => holdMs)), signal)
       await this.heal()
+      // Sometimes the next fault meets a cluster that is not well yet.
+      if (!this.#random.chance(0.3)) await this.#recover(signal)
       await pause(this.#random.int(0, QUIET_MS_MAX), signal)
     }
+  }
+
+  async #recover(signal: AbortSignal): Promise<void> {
+    const begun = performance.now()
+    await this.#cluster.untilServing(RECOVERY_MS, signal)
+    this.slowestRecoveryMs = Math.max(this.slowestRecoveryMs, performance.now() - begun)
   }
 
   async #break(fault: Fault): Promise<void> {

@@ -4,22 +4,25 @@ import type { Trial } from './trial.ts'
 import type { Violation } from './violation.ts'
 
 const VIOLATIONS_SHOWN = 3
+/** Requests answered in a second, on average, below which a run shows nothing. */
+const ANSWERED_MIN = 10
 
 /** Why a run fails; empty when it passes. */
-export function failuresOf(
-  { verdict, watches, settled, crashes }: Trial,
-  mayCrash: boolean,
-): string[] {
+export function failuresOf(trial: Trial, options: Options, mayCrash: boolean): string[] {
+  const { verdict, watches, crashes } = trial
+  const answered = trial.entries.filter(({ e }) => e === 'ok').length
+  const isIdle = answered < ANSWERED_MIN * options.seconds
   return [
+    ...(isIdle ? [`IDLE only ${answered} requests were answered, which shows nothing`] : []),
     ...show(verdict.violations),
     ...show(watches.violations),
-    ...('failure' in settled ? [settled.failure] : []),
+    ...trial.failures,
     ...(mayCrash ? [] : crashes),
   ]
 }
 
 /** The longest time, in seconds, in which no write was acknowledged. */
-function longestSilence(entries: readonly Entry[]): number {
+function longestSilence(entries: readonly Entry[], seconds: number): number {
   const writes = new Set<number>()
   let last = 0
   let longest = 0
@@ -29,7 +32,7 @@ function longestSilence(entries: readonly Entry[]): number {
     longest = Math.max(longest, entry.t - last)
     last = entry.t
   }
-  return longest
+  return Math.max(longest, seconds - last)
 }
 
 /** The first of them, and how many there are of each kind. */
@@ -49,17 +52,17 @@ export function renderReport(trial: Trial, options: Options, version: string): s
   const { verdict, watches, settled, entries, faults } = trial
   const ends = { ok: 0, fail: 0, info: 0 }
   for (const { e } of entries) if (e !== 'invoke') ends[e] += 1
-  const silence = longestSilence(entries)
+  const silence = longestSilence(entries, options.seconds)
   const rate = Math.round((ends.ok + ends.fail + ends.info) / options.seconds)
   const suffered = [...faults].map(([kind, count]) => `${kind} ${count}`).join(', ')
   const ms = (value: number): string => `${Math.round(value)} ms`
   const lines = [
     `seed ${options.seed}: ${version}, ${options.members} members, ${options.seconds} s, ${options.clients} clients`,
-    `faults: ${suffered === '' ? 'none' : suffered}`,
+    `faults: ${suffered === '' ? 'none' : suffered}; slowest recovery ${ms(trial.slowestRecoveryMs)}`,
     `requests: ${ends.ok} answered, ${ends.fail} refused, ${ends.info} unknown; ${rate}/s; ${silence.toFixed(1)} s without an acknowledged write at the longest`,
     `judged: ${verdict.operations} operations on ${verdict.keys} keys, ${verdict.unknown} open writes, ${verdict.states} states`,
     `watched: ${watches.events} events told in ${watches.sessions} requests of ${options.watchers} watchers, ${watches.refused} refused as too late; ${watches.truth} different events`,
-    'failure' in settled
+    settled === undefined
       ? 'settled: no'
       : `settled: serving after ${ms(settled.servingMs)}, equal after ${ms(settled.equalMs)}; tree ${settled.hash} at index ${settled.index}, ${settled.bytes} bytes`,
     `members that ended by themselves: ${trial.crashes.length}`,

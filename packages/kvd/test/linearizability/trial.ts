@@ -39,8 +39,11 @@ export interface Trial {
   readonly verdict: Verdict
   readonly watches: Watches
   readonly log: WatchLog
-  readonly settled: Settled | { readonly failure: string }
+  readonly settled: Settled | undefined
+  /** What the cluster did not do in time. */
+  readonly failures: readonly string[]
   readonly faults: ReadonlyMap<string, number>
+  readonly slowestRecoveryMs: number
   /** Ends of members that nobody asked for. */
   readonly crashes: readonly string[]
   readonly logs: ReadonlyMap<string, string>
@@ -110,26 +113,28 @@ async function runLoad(cluster: Cluster, random: Random, options: TrialOptions):
   const watchLoad = runWatchLoad({ ...shared, log, random: random.fork(), writers, pauseMsMax })
   const watching = watchClients.run()
   const breaking = nemesis.run(stop.signal)
-  try {
-    await untilOver(options.seconds, stop.signal, [clients, watchLoad, watching, breaking])
-  } finally {
-    stop.abort()
-  }
-  await Promise.all([clients, watchLoad, breaking])
-  const settled = await settle(cluster, SETTLE_MS).catch(failureOf)
-  const late = await finishWatches(cluster, watchClients).catch((error: unknown) => {
-    watchClients.stop()
-    return [{ id: 'W4', message: failureOf(error).failure }]
-  })
+  // A cluster that does not do its part is judged by what it did all the same.
+  const failures: string[] = []
+  const note = (error: unknown): undefined => void failures.push(messageOf(error))
+  await untilOver(options.seconds, stop.signal, [clients, watchLoad, watching, breaking]).catch(
+    note,
+  )
+  stop.abort()
+  await Promise.all([clients, watchLoad, breaking.catch(() => nemesis.heal())])
+  const settled = await settle(cluster, SETTLE_MS).catch(note)
+  const late = await finishWatches(cluster, watchClients).catch(note)
+  watchClients.stop()
   await watching
   await readFinally(cluster, recorder)
   return {
     entries: recorder.entries,
     verdict: judge(recorder.entries, { judgesLocal: options.readsLocal }),
-    watches: watchesOf(log, late),
+    watches: watchesOf(log, late ?? []),
     log,
     settled,
+    failures,
     faults: nemesis.counts,
+    slowestRecoveryMs: nemesis.slowestRecoveryMs,
     crashes: cluster.members.flatMap((member) => member.crashes),
     logs: new Map(cluster.members.map(({ name, log: text }) => [name, text])),
   }
@@ -157,8 +162,8 @@ async function untilOver(
 }
 
 /** @throws whatever is no TrialError */
-function failureOf(error: unknown): { readonly failure: string } {
-  if (error instanceof TrialError) return { failure: `${error.code}: ${error.message}` }
+function messageOf(error: unknown): string {
+  if (error instanceof TrialError) return `${error.code}: ${error.message}`
   throw error
 }
 
