@@ -8,6 +8,7 @@ export const FAULT_KINDS = [
   'clock',
   'disk-full',
   'slow-disk',
+  'membership',
   'combined',
 ] as const
 
@@ -28,15 +29,19 @@ export type Fault = { readonly holdMs: number } & (
   | { readonly type: 'clock'; readonly who: Who; readonly offsetMs: number }
   | { readonly type: 'disk-full'; readonly who: Who }
   | { readonly type: 'slow-disk'; readonly who: Who; readonly delayMs: number }
+  | { readonly type: 'membership'; readonly who: 'leader' | 'any' }
 )
 
 const HOUR_MS = 3_600_000
 
-/** What goes wrong next: one fault, or two at once when faults are combined. */
+/**
+ * What goes wrong next: one fault, or two at once when faults are combined. A change of members is
+ * never combined: a cluster of three that lacks one cannot do without another.
+ */
 export function drawFaults(random: Random, kinds: readonly FaultKind[]): Fault[] {
   const kind = random.pick(kinds)
   if (kind !== 'combined') return [drawFault(random, kind)]
-  const single = kinds.filter((one) => one !== 'combined')
+  const single = kinds.filter((one) => one !== 'combined' && one !== 'membership')
   const pool = single.length > 0 ? single : (['crash', 'pause', 'partition'] as const)
   return [drawFault(random, random.pick(pool)), drawFault(random, random.pick(pool))]
 }
@@ -71,6 +76,8 @@ function drawFault(random: Random, type: Exclude<FaultKind, 'combined'>): Fault 
     }
     case 'disk-full':
       return { type, who: random.pick(['leader', 'any', 'all']), holdMs: random.int(500, 5_000) }
+    case 'membership':
+      return { type, who: random.pick(['leader', 'any']), holdMs: random.int(0, 2_000) }
     case 'slow-disk': {
       const delayMs = random.int(5, 200)
       return {
@@ -95,6 +102,7 @@ export function nameOf(fault: Fault): string {
     case 'crash':
     case 'pause':
     case 'disk-full':
+    case 'membership':
       return `${fault.type} of ${fault.who}`
   }
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { Endpoint } from './clients.ts'
 import type { Program } from './programs.ts'
 import { Room } from './rooms.ts'
+import { TrialError } from './trial-error.ts'
 
 const CLIENT_PORT = 2379
 const PEER_PORT = 2380
@@ -19,6 +20,7 @@ export class Member {
   #process: ChildProcess | undefined
   #log = ''
   #isAskedToEnd = false
+  #renewals = 0
   #flags: readonly string[] = []
 
   constructor(number: number, room: Room, program: Program) {
@@ -42,21 +44,49 @@ export class Member {
   }
 
   /** How it is started; `members` are all that the cluster begins with. */
-  configure(members: readonly Member[]): void {
+  configure(members: readonly Member[], state: 'new' | 'existing' = 'new'): void {
     const { address, disk } = this.room
     const client = `http://${address}:${CLIENT_PORT}`
     const cluster = members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',')
     this.#flags = [
       ['--name', this.name],
-      ['--data-dir', `${disk}/data`],
+      ['--data-dir', `${disk}/data${this.#renewals}`],
       ['--listen-client-urls', client],
       ['--advertise-client-urls', client],
       ['--listen-peer-urls', this.peerUrl],
       ['--initial-advertise-peer-urls', this.peerUrl],
       ['--initial-cluster', cluster],
       ['--initial-cluster-token', 'lin'],
+      ['--initial-cluster-state', state],
       this.#program.flags,
     ].flat()
+  }
+
+  /** Its next start is that of a member which joins, with an empty directory. */
+  renew(members: readonly Member[]): void {
+    this.#renewals += 1
+    this.configure(members, 'existing')
+  }
+
+  /** From now on its end is nothing to complain of. */
+  expectEnd(): void {
+    this.#isAskedToEnd = true
+  }
+
+  /**
+   * Waits until the process ends by itself, as it should now.
+   * @throws TrialError when it is still there after `limitMs`
+   */
+  async untilEnded(limitMs: number): Promise<void> {
+    const child = this.#process
+    this.expectEnd()
+    if (child === undefined || !this.isRunning) return
+    const signal = AbortSignal.timeout(limitMs)
+    const isEnded = await once(child, 'exit', { signal }).then(
+      () => true,
+      () => false,
+    )
+    if (!isEnded) throw new TrialError('NOT_GONE', `${this.name} goes on after its removal`)
   }
 
   /** Starts the process; does not wait until it is ready. */
@@ -80,7 +110,7 @@ export class Member {
   async kill(): Promise<void> {
     const child = this.#process
     if (child === undefined || !this.isRunning) return
-    this.#isAskedToEnd = true
+    this.expectEnd()
     const ended = once(child, 'exit')
     child.kill('SIGKILL')
     await ended

@@ -3,6 +3,7 @@ import type { Random } from '../helpers/random.ts'
 import type { Cluster } from './cluster.ts'
 import { drawFaults, nameOf, type Cut, type Fault, type FaultKind, type Who } from './faults.ts'
 import type { Member } from './member.ts'
+import { replaceMember } from './membership.ts'
 
 /** How a nemesis works; `note` hears what it does. */
 export interface NemesisOptions {
@@ -84,6 +85,9 @@ export class Nemesis {
         return
       case 'disk-full':
         for (const { room } of members) await room.fillDisk()
+        return
+      case 'membership':
+        for (const member of members) await replaceMember(this.#cluster, member, RECOVERY_MS)
         return
       case 'slow-disk': {
         const name = this.#cluster.program.hooks?.diskDelayMs

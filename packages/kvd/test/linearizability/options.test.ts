@@ -40,6 +40,7 @@ t.test('wrong usage names the flag', (tt) => {
     [['--program', 'zk'], /^--program zk: not one of etcd, kvd$/],
     [['--faults', 'crash,fire'], /^--faults fire: not one of crash/],
     [['--faults', 'partition', '--members', '1'], /^--faults partition: one member/],
+    [['--faults', 'membership', '--members', '2'], /^--faults membership: fewer/],
     [['--reads', 'fast'], /^--reads fast/],
     [['--what'], /--what/],
     [['extra'], /extra/],

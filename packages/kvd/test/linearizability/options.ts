@@ -63,6 +63,8 @@ export function parseOptions(argv: readonly string[], drawSeed: () => number): O
         : values.faults.split(',').map((word) => oneOf('faults', word, FAULT_KINDS))
   if (members === 1 && faults.includes('partition'))
     throw new UsageError('--faults partition: one member has nobody to be parted from')
+  if (members < 3 && faults.includes('membership'))
+    throw new UsageError('--faults membership: fewer than 3 members cannot do without one')
   return {
     program,
     members,
@@ -100,7 +102,10 @@ function parse(argv: readonly string[]) {
   }
 }
 
-/** What every program can be made to suffer. Clocks and slow disks need a program's help: by name only. */
+/**
+ * What every program can be made to suffer. Clocks and slow disks need a program's help, and changes
+ * of members one that can: by name only.
+ */
 function usualFaults(program: 'etcd' | 'kvd', members: number): FaultKind[] {
   const kinds: readonly FaultKind[] = ['crash', 'pause', 'partition', 'disk-full', 'combined']
   return kinds.filter((kind) => {
