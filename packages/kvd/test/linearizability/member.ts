@@ -125,7 +125,7 @@ export class Member {
   }
 
   get #offsetFile(): string {
-    return `${this.room.disk}/clock`
+    return `${this.room.desk}/clock`
   }
 
   /** Other programs' variables must not leak in, and each way to turn the clock needs its own. */

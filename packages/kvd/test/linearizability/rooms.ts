@@ -12,8 +12,12 @@ import { TrialError } from './trial-error.ts'
 
 const BRIDGE = 'br-lin'
 const CLIENTS_ADDRESS = '10.99.0.254'
-/** Where the disk of a room is mounted, in it. Every system has this directory. */
+/**
+ * Where the disk of a room is mounted, in it, and a second one that never fills, for what the harness
+ * has to tell those inside. Every system has these directories.
+ */
 const DISK = '/mnt'
+const DESK = '/media'
 const ROOMS_MAX = 9
 
 /** Why rooms cannot be made here, or false. */
@@ -42,6 +46,7 @@ export class Room {
   readonly address: string
   /** The directory of the room's disk, as those inside see it. */
   readonly disk = DISK
+  readonly desk = DESK
   readonly #holder: ChildProcess
 
   private constructor(address: string, holder: ChildProcess) {
@@ -53,7 +58,9 @@ export class Room {
   static async open(number: number, diskMib: number): Promise<Room> {
     if (number < 1 || number > ROOMS_MAX) throw new RangeError(`room ${number}`)
     // `cat` waits on its standard input, so that the room ends with whoever made it.
-    const script = `mount -t tmpfs -o size=${diskMib}m tmpfs ${DISK} && echo ready && exec cat`
+    const disks = [`size=${diskMib}m tmpfs ${DISK}`, `size=1m tmpfs ${DESK}`]
+    const mounts = disks.map((disk) => `mount -t tmpfs -o ${disk}`).join(' && ')
+    const script = `${mounts} && echo ready && exec cat`
     const args = ['--net', '--mount', '--propagation', 'private', 'sh', '-c', script]
     const holder = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'inherit'] })
     const [said] = await Promise.race([once(holder.stdout, 'data'), once(holder, 'exit')])
