@@ -5,7 +5,7 @@ import type { Violation } from './violation.ts'
 
 const VIOLATIONS_SHOWN = 3
 /** Requests answered in a second, on average, below which a run shows nothing. */
-const ANSWERED_MIN = 10
+const ANSWERED_MIN = 4
 
 /** Why a run fails; empty when it passes. */
 export function failuresOf(trial: Trial, options: Options, mayCrash: boolean): string[] {
