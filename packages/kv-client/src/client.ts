@@ -4,6 +4,7 @@ import { basicAuth, Cluster, parseEndpoint } from './cluster.ts'
 import { ClusterError } from './errors.ts'
 import { createConnections } from './http.ts'
 import type { Connections } from './http.ts'
+import { KEYS_PREFIX } from './keys.ts'
 import { createKeysApi } from './keys-api.ts'
 import { unlessAborted } from './signal.ts'
 import type { CallOptions, ClientOptions, KvClient, WatchOptions } from './types.ts'
@@ -41,13 +42,16 @@ export function createClient(options: ClientOptions): KvClient {
   })
   const sync = async (call?: CallOptions): Promise<void> => syncEndpoints(cluster, call)
   const caller = options.sync === true ? syncFirst(cluster, sync) : { cluster, ready: asItIs }
-  const keys = createKeysApi(caller.cluster)
+  const keysPrefix = options.keysPrefix ?? KEYS_PREFIX
+  const keys = createKeysApi(caller.cluster, keysPrefix)
   let watcher: Watcher | undefined
   const watchDeps: WatcherOptions = {
     ready: caller.ready,
     cluster,
     get: keys.get,
-    webSocket: options.webSocket !== false,
+    keysPrefix,
+    // A socket's frames name keys, and the prefix of a mapped service is no part of them.
+    webSocket: options.webSocket !== false && keysPrefix === KEYS_PREFIX,
     socket: {
       tls: options.tls ?? {},
       authorization,

@@ -1,5 +1,5 @@
 import type { Call, Cluster } from './cluster.ts'
-import { encodeForm, keyPath } from './keys.ts'
+import { encodeForm, keyPath, KEYS_PREFIX } from './keys.ts'
 import type {
   DeleteOptions,
   GetOptions,
@@ -11,18 +11,24 @@ import type {
 import { parseKeysAnswer } from './wire.ts'
 
 /** The requests of etcd 2.3 client/keys.go, parameter for parameter. */
-export function createKeysApi(cluster: Pick<Cluster, 'call'>): Omit<KeysApi, 'watch'> {
+export function createKeysApi(
+  cluster: Pick<Cluster, 'call'>,
+  prefix = KEYS_PREFIX,
+): Omit<KeysApi, 'watch'> {
   const call = async (request: Call) => parseKeysAnswer(await cluster.call(request))
+  const path = (key: string): string => keyPath(key, prefix)
+  const set = (key: string, value: string, options?: SetOptions) =>
+    call(setCall(path(key), value, options))
   return {
-    get: (key, options) => call(getCall(key, options)),
-    set: (key, value, options) => call(setCall(key, value, options)),
-    create: (key, value, options) => call(setCall(key, value, { ...options, prevExist: false })),
-    update: (key, value, options) => call(setCall(key, value, { ...options, prevExist: true })),
-    createInOrder: (dir, value, options) => call(postCall(dir, value, options)),
-    mkdir: (key, options) => call(setCall(key, '', { ...options, dir: true, prevExist: false })),
-    delete: (key, options) => call(deleteCall(key, options)),
+    get: (key, options) => call(getCall(path(key), options)),
+    set,
+    create: (key, value, options) => set(key, value, { ...options, prevExist: false }),
+    update: (key, value, options) => set(key, value, { ...options, prevExist: true }),
+    createInOrder: (dir, value, options) => call(postCall(path(dir), value, options)),
+    mkdir: (key, options) => set(key, '', { ...options, dir: true, prevExist: false }),
+    delete: (key, options) => call(deleteCall(path(key), options)),
     waitOnce: async (key, options) => {
-      const answer = await cluster.call(waitCall(key, options))
+      const answer = await cluster.call(waitCall(path(key), options))
       return isEmpty(answer) ? undefined : parseKeysAnswer(answer)
     },
   }
@@ -35,7 +41,7 @@ export function isEmpty(answer: { readonly status: number; readonly body: string
 
 /** One long poll. `waitIndex` 0 stands for none, as etcd's own client sends it. */
 export function waitCall(
-  key: string,
+  path: string,
   options: WaitOptions = {},
   listeners: Pick<Call, 'onHeaders' | 'onData'> = {},
 ): Call {
@@ -44,20 +50,20 @@ export function waitCall(
     wait: 'true',
     waitIndex: String(options.waitIndex ?? 0),
   })
-  const path = `${keyPath(key)}?${query}`
-  return { method: 'GET', path, isPoll: true, signal: options.signal, ...listeners }
+  const target = `${path}?${query}`
+  return { method: 'GET', path: target, isPoll: true, signal: options.signal, ...listeners }
 }
 
-function getCall(key: string, options: GetOptions = {}): Call {
+function getCall(path: string, options: GetOptions = {}): Call {
   const query = encodeForm({
     quorum: String(options.quorum ?? false),
     recursive: String(options.recursive ?? false),
     sorted: String(options.sorted ?? false),
   })
-  return { method: 'GET', path: `${keyPath(key)}?${query}`, signal: options.signal }
+  return { method: 'GET', path: `${path}?${query}`, signal: options.signal }
 }
 
-function setCall(key: string, value: string, options: SetOptions = {}): Call {
+function setCall(path: string, value: string, options: SetOptions = {}): Call {
   const isDir = options.dir === true
   const query = encodeForm({
     dir: isDir ? 'true' : undefined,
@@ -71,22 +77,22 @@ function setCall(key: string, value: string, options: SetOptions = {}): Call {
     // The server refuses a refresh that brings a value (211), even an unchanged one.
     value: isDir || options.refresh === true ? undefined : value,
   })
-  return { method: 'PUT', path: withQuery(keyPath(key), query), form, signal: options.signal }
+  return { method: 'PUT', path: withQuery(path, query), form, signal: options.signal }
 }
 
-function postCall(dir: string, value: string, options: TtlOptions = {}): Call {
+function postCall(path: string, value: string, options: TtlOptions = {}): Call {
   const form = encodeForm({ ttl: ttlField(options.ttl), value })
-  return { method: 'POST', path: keyPath(dir), form, signal: options.signal }
+  return { method: 'POST', path, form, signal: options.signal }
 }
 
-function deleteCall(key: string, options: DeleteOptions = {}): Call {
+function deleteCall(path: string, options: DeleteOptions = {}): Call {
   const query = encodeForm({
     dir: options.dir === true ? 'true' : undefined,
     prevIndex: options.prevIndex ? String(options.prevIndex) : undefined,
     prevValue: options.prevValue || undefined,
     recursive: options.recursive === true ? 'true' : undefined,
   })
-  return { method: 'DELETE', path: withQuery(keyPath(key), query), signal: options.signal }
+  return { method: 'DELETE', path: withQuery(path, query), signal: options.signal }
 }
 
 function ttlField(ttl: number | undefined): string | undefined {

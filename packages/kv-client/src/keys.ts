@@ -11,14 +11,17 @@ export function encodeForm(fields: Readonly<Record<string, string | undefined>>)
     .join('&')
 }
 
+/** Where etcd and kvd serve keys. */
+export const KEYS_PREFIX = '/v2/keys'
+
 /**
- * The path of a key below /v2/keys: made absolute and clean (`a//b/../c` is `/a/c`; `..` never leaves
+ * The path of a key below a prefix: made absolute and clean (`a//b/../c` is `/a/c`; `..` never leaves
  * the root), a trailing slash kept, because auth patterns look at the path as it was sent.
  */
-export function keyPath(key: string): string {
+export function keyPath(key: string, prefix = KEYS_PREFIX): string {
   const clean = cleanKey(key)
   const slash = key.endsWith('/') && clean !== '/' ? '/' : ''
-  return `/v2/keys${escapePath(clean)}${slash}`
+  return `${prefix}${escapePath(clean)}${slash}`
 }
 
 /** A key as the store names it: absolute, clean, without a trailing slash. */

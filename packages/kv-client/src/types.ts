@@ -119,6 +119,11 @@ export interface ClientOptions {
   readonly retryWrites?: 'unsent' | 'always' | undefined
   /** Before the first call, read /v2/members and use all their clientURLs from then on. Default false. */
   readonly sync?: boolean | undefined
+  /**
+   * Path in front of every key, escaped, without a final slash; default `/v2/keys`. Empty for a
+   * service that maps keys onto its root, as a discovery service does. Watches are long polls then.
+   */
+  readonly keysPrefix?: string | undefined
   /** Ask for kvd's multiplexed watch. Default true; false: long polls only. */
   readonly webSocket?: boolean | undefined
   /** Called before every HTTP request, also for repeated and redirected ones. */

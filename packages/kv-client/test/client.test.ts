@@ -59,6 +59,29 @@ test('requests are those of etcd 2.3, parameter for parameter', async (t) => {
   }
 })
 
+test('keys may be served below another path, or at the root', async (t) => {
+  const { url, seen } = await good(t)
+  const lines: [keysPrefix: string, line: string][] = [
+    ['', 'GET /token/_config/size?quorum=false&recursive=false&sorted=false'],
+    ['/app', 'GET /app/token/_config/size?quorum=false&recursive=false&sorted=false'],
+  ]
+  for (const [keysPrefix, line] of lines) {
+    await client(t, [url], { keysPrefix }).get('/token/_config/size')
+    t.equal(seen.at(-1)?.line, line)
+  }
+  const root = client(t, [url], { keysPrefix: '' })
+  await root.create('/token/id', 'v')
+  t.equal(seen.at(-1)?.line, 'PUT /token/id?prevExist=false')
+  const changes = root.watch('/a', { afterIndex: 3 })
+  t.match(await changes.next(), { value: { type: 'event' } })
+  await changes.return?.()
+  const polled = 'GET /a?recursive=false&wait=true&waitIndex=4'
+  t.ok(
+    seen.some(({ line }) => line === polled),
+    'a watch is a long poll',
+  )
+})
+
 test('a client that was closed rejects calls, those in flight too', async (t) => {
   const silent = await mute(t)
   const kv = client(t, [silent.url])

@@ -32,7 +32,13 @@ function watching(t: Test): Member & { readonly session: Session } {
     polls,
     answer: (poll, body) =>
       resolves[poll]?.({ status: 200, headers: {}, body, endpoint: 'http://x' }),
-    session: pollSession(target, { cluster, signal, graceMs: GRACE_MS, renewMs: RENEW_MS }),
+    session: pollSession(target, {
+      cluster,
+      keysPrefix: '/v2/keys',
+      signal,
+      graceMs: GRACE_MS,
+      renewMs: RENEW_MS,
+    }),
   }
 }
 

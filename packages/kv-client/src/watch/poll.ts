@@ -1,6 +1,7 @@
 import type { Cluster, ClusterAnswer } from '../cluster.ts'
 import { isKvError, TransportError } from '../errors.ts'
 import { asError } from '../http.ts'
+import { keyPath } from '../keys.ts'
 import { createKeysApi, isEmpty, waitCall } from '../keys-api.ts'
 import type { KvResponse } from '../types.ts'
 import { headerNumber, parseKeysAnswer } from '../wire.ts'
@@ -23,6 +24,7 @@ import type { Session, Target } from './session.ts'
 
 export interface PollOptions {
   readonly cluster: Pick<Cluster, 'call'>
+  readonly keysPrefix: string
   readonly signal: AbortSignal
   readonly renewMs: number
   /** After the headers of a poll, until it is believed to hold no event out of history. */
@@ -61,8 +63,11 @@ export async function* pollSession(target: Target, options: PollOptions): Sessio
 }
 
 /** A poll "from now" tells its index with headers that may be held back; a read tells it for sure. */
-async function indexNow(key: string, { cluster, signal }: PollOptions): Promise<number> {
-  const { get } = createKeysApi(cluster)
+async function indexNow(
+  key: string,
+  { cluster, keysPrefix, signal }: PollOptions,
+): Promise<number> {
+  const { get } = createKeysApi(cluster, keysPrefix)
   try {
     return (await get(key, { signal })).etcdIndex
   } catch (error) {
@@ -196,12 +201,12 @@ class Polls {
   }
 
   #open(): Poll {
-    const { cluster } = this.#options
+    const { cluster, keysPrefix } = this.#options
     const controller = new AbortController()
     const poll: Poll = { controller, hasBegun: false }
     let isGood = false
     const call = waitCall(
-      this.#target.key,
+      keyPath(this.#target.key, keysPrefix),
       {
         recursive: this.#target.recursive,
         waitIndex: this.#after + 1,

@@ -16,6 +16,7 @@ export interface WatcherOptions {
   readonly ready: () => Promise<void>
   readonly cluster: Pick<Cluster, 'call' | 'current' | 'leave'>
   readonly get: KeysApi['get']
+  readonly keysPrefix: string
   readonly webSocket: boolean
   readonly socket: SocketOptions
   readonly renewMs: number
@@ -57,7 +58,7 @@ async function closeUnused(connecting: Promise<WatchConnection | undefined>): Pr
 
 /** A session by kvd's multiplexed watch where the endpoint has it, else by long polls. */
 function openSession(options: WatcherOptions, sockets: WatchSockets): WatchDeps['open'] {
-  const { ready, cluster, webSocket, renewMs } = options
+  const { ready, cluster, keysPrefix, webSocket, renewMs } = options
   const graceMs = Math.min(GRACE_MAX_MS, renewMs / 4)
   const connect = async () => {
     await ready()
@@ -72,7 +73,7 @@ function openSession(options: WatcherOptions, sockets: WatchSockets): WatchDeps[
       if (signal.aborted) void closeUnused(connecting)
     }
     try {
-      yield* pollSession(target, { cluster, signal, renewMs, graceMs })
+      yield* pollSession(target, { cluster, keysPrefix, signal, renewMs, graceMs })
     } catch (error) {
       sockets.forget()
       if (errorCode(error) === 'HEADER_TIMEOUT') cluster.leave(cluster.current)
