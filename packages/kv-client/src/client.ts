@@ -19,7 +19,7 @@ const TIMER_MS_MAX = 2 ** 31 - 1
 
 /**
  * A client of one cluster. Opens nothing before the first call. Throws a TypeError for an endpoint
- * that is no http or https URL.
+ * or a proxy that is no http or https URL.
  */
 export function createClient(options: ClientOptions): KvClient {
   const limits = {
@@ -28,7 +28,8 @@ export function createClient(options: ClientOptions): KvClient {
   }
   const random = options.random ?? Math.random
   const authorization = basicAuth(options.username, options.password)
-  const connections = createConnections(options.tls)
+  const proxy = options.proxy === undefined ? undefined : parseEndpoint(options.proxy, 'proxy')
+  const connections = createConnections(options.tls, proxy)
   const closed = new AbortController()
   setMaxListeners(0, closed.signal)
   const cluster = new Cluster({
@@ -51,7 +52,7 @@ export function createClient(options: ClientOptions): KvClient {
     get: keys.get,
     keysPrefix,
     // A socket's frames name keys, and the prefix of a mapped service is no part of them.
-    webSocket: options.webSocket !== false && keysPrefix === KEYS_PREFIX,
+    webSocket: options.webSocket !== false && keysPrefix === KEYS_PREFIX && proxy === undefined,
     socket: {
       tls: options.tls ?? {},
       authorization,

@@ -62,7 +62,10 @@ export class Cluster {
 
   /** Shuffles, so that many clients do not all ask the same member. Throws a TypeError for a bad URL. */
   setEndpoints(endpoints: readonly string[]): void {
-    this.#endpoints = shuffle(endpoints.map(parseEndpoint), this.#options.random)
+    this.#endpoints = shuffle(
+      endpoints.map((text) => parseEndpoint(text)),
+      this.#options.random,
+    )
     this.#pinned = 0
   }
 
@@ -156,11 +159,11 @@ export class Cluster {
 }
 
 /** `127.0.0.1:2379` becomes `http://127.0.0.1:2379`; anything but http and https is a TypeError. */
-export function parseEndpoint(endpoint: string): URL {
+export function parseEndpoint(endpoint: string, what: 'endpoint' | 'proxy' = 'endpoint'): URL {
   const text = endpoint.trim()
   const url = new URL(text.includes('://') ? text : `http://${text}`)
   if (url.protocol === 'http:' || url.protocol === 'https:') return url
-  throw new TypeError(`client: endpoint ${text} is neither http nor https`)
+  throw new TypeError(`client: ${what} ${text} is neither http nor https`)
 }
 
 function endpointText(url: URL): string {

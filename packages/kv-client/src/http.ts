@@ -1,6 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { Agent, request as httpRequest, STATUS_CODES } from 'node:http'
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { AgentOptions } from 'node:https'
+import type { checkServerIdentity, ConnectionOptions } from 'node:tls'
 import type { TlsOptions } from './types.ts'
 import { errorCode, TransportError } from './errors.ts'
 import type { Answer } from './wire.ts'
@@ -41,26 +43,38 @@ const IDLE_MS = 4000
 const FREE_SOCKETS_MAX = 8
 const PROBE_AFTER_MS = 15_000
 
-/** Opens nothing yet; `close` ends every connection. */
-export function createConnections(tls: TlsOptions = {}): Connections {
+/**
+ * Opens nothing yet; `close` ends every connection.
+ * @param proxy an HTTP proxy that all requests go through
+ */
+export function createConnections(tls: TlsOptions = {}, proxy?: URL): Connections {
   const closing = new AbortController()
   setMaxListeners(0, closing.signal)
-  const plain = openPlain()
+  let plain: Opener | Promise<Opener> | undefined
   // TLS takes a third of the start of a small program: it is loaded for the first https URL.
   let secure: Promise<Opener> | undefined
   return {
     async send(request) {
-      const opener = request.url.protocol === 'https:' ? await (secure ??= openTls(tls)) : plain
+      const opener =
+        request.url.protocol === 'https:'
+          ? await (secure ??= openTls(tls, proxy))
+          : await (plain ??= proxy === undefined ? openPlain() : openProxied(proxy))
       return exchange(request, [closing.signal, request.signal], opener.open)
     },
     close() {
       closing.abort(new Error('client: closed'))
-      plain.close()
-      secure?.then(
-        (opener) => opener.close(),
-        () => undefined,
-      )
+      void closeOpener(plain)
+      void closeOpener(secure)
     },
+  }
+}
+
+async function closeOpener(opening: Opener | Promise<Opener> | undefined): Promise<void> {
+  try {
+    const opener = await opening
+    opener?.close()
+  } catch {
+    // It never opened, which is what its requests were told.
   }
 }
 
@@ -76,8 +90,16 @@ const CALLS = { ...COMMON, timeout: IDLE_MS }
 // Polls have agents of their own: the idle limit of the others would count their silence.
 
 function openPlain(): Opener {
-  const calls = new Agent(CALLS)
-  const polls = new Agent(COMMON)
+  return plainOpener(new Agent(CALLS), new Agent(COMMON))
+}
+
+/** http through a proxy: the request line has the whole URL. */
+async function openProxied(proxy: URL): Promise<Opener> {
+  const { HttpProxyAgent } = await import('http-proxy-agent')
+  return plainOpener(new HttpProxyAgent(proxy, CALLS), new HttpProxyAgent(proxy, COMMON))
+}
+
+function plainOpener(calls: Agent, polls: Agent): Opener {
   return {
     open: (request, options, onAnswer) =>
       httpRequest(request.url, { ...options, agent: request.isPoll ? polls : calls }, onAnswer),
@@ -88,19 +110,45 @@ function openPlain(): Opener {
   }
 }
 
-async function openTls(tls: TlsOptions): Promise<Opener> {
+/** https, through a proxy by CONNECT: it sees names and bytes, no requests. */
+async function openTls(tls: TlsOptions, proxy?: URL): Promise<Opener> {
   const https = await import('node:https')
+  const { checkServerIdentity } = await import('node:tls')
   const options = tlsAgentOptions(tls)
-  const calls = new https.Agent({ ...CALLS, ...options })
-  const polls = new https.Agent({ ...COMMON, ...options })
+  const create = await agentMaker(proxy)
+  const calls = create({ ...CALLS, ...options })
+  const polls = create({ ...COMMON, ...options })
   return {
-    open: (request, rest, onAnswer) =>
-      https.request(request.url, { ...rest, agent: request.isPoll ? polls : calls }, onAnswer),
+    open: (request, rest, onAnswer) => {
+      const agent = request.isPoll ? polls : calls
+      // A proxy's agent takes its own options for the way to the proxy, and these for what is behind.
+      const behind =
+        proxy === undefined ? {} : { ...options, ...identityOf(request.url, checkServerIdentity) }
+      return https.request(request.url, { ...behind, ...rest, agent }, onAnswer)
+    },
     close() {
       calls.destroy()
       polls.destroy()
     },
   }
+}
+
+/** Behind a proxy's agent Node has forgotten which address was asked for and checks for `localhost`. */
+function identityOf(
+  url: URL,
+  check: typeof checkServerIdentity,
+): Pick<ConnectionOptions, 'checkServerIdentity'> {
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  return { checkServerIdentity: (_, certificate) => check(host, certificate) }
+}
+
+async function agentMaker(proxy?: URL): Promise<(options: AgentOptions) => Agent> {
+  if (proxy === undefined) {
+    const https = await import('node:https')
+    return (options) => new https.Agent(options)
+  }
+  const { HttpsProxyAgent } = await import('https-proxy-agent')
+  return (options) => new HttpsProxyAgent(proxy, options)
 }
 
 /** The options of `node:tls` for a client's connections; only those that are given. */

@@ -105,6 +105,11 @@ export interface ClientOptions {
   /** URLs of members; one without a scheme is taken as http. Tried in random order. */
   readonly endpoints: readonly string[]
   readonly tls?: TlsOptions | undefined
+  /**
+   * URL of an HTTP proxy for all requests; one without a scheme is taken as http, a user and password
+   * in it are sent to it. https goes through by CONNECT. Watches are long polls then.
+   */
+  readonly proxy?: string | undefined
   readonly username?: string | undefined
   readonly password?: string | undefined
   /** Until an endpoint's answer begins, for each endpoint; not for watches. Default 5000; 0: no limit. */

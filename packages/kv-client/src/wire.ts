@@ -30,8 +30,16 @@ export function parseEvent(value: unknown, headers: IncomingHttpHeaders): KvResp
   }
 }
 
+/** Directories in each other, at the most: kvd has 1000, and what is read level by level needs an end. */
+const DEPTH_MAX = 2000
+
 /** A node; fields of a wrong type are an error, absent ones stay absent. */
 export function parseNode(value: unknown): KvNode {
+  return parseLevel(value, 0)
+}
+
+function parseLevel(value: unknown, depth: number): KvNode {
+  if (depth > DEPTH_MAX) throw bad('a node without directories', value)
   const node = record(value)
   const { value: content, dir, expiration, ttl, nodes } = node
   return {
@@ -40,7 +48,9 @@ export function parseNode(value: unknown): KvNode {
     ...(dir === true ? { dir } : {}),
     ...(expiration === undefined ? {} : { expiration: text(expiration) }),
     ...(ttl === undefined ? {} : { ttl: number(ttl) }),
-    ...(nodes === undefined || nodes === null ? {} : { nodes: list(nodes).map(parseNode) }),
+    ...(nodes === undefined || nodes === null
+      ? {}
+      : { nodes: list(nodes).map((below) => parseLevel(below, depth + 1)) }),
     modifiedIndex: number(node['modifiedIndex'] ?? 0),
     createdIndex: number(node['createdIndex'] ?? 0),
   }

@@ -1,4 +1,5 @@
 import { createServer as createTlsServer } from 'node:https'
+import { startProxy } from './helpers/proxy.ts'
 import { test } from 'tap'
 import {
   answering,
@@ -281,5 +282,39 @@ test('https with a CA of its own and a client certificate', async (t) => {
   await t.rejects(stranger.set('/a', 'v'), {
     code: 'UNAVAILABLE',
     errors: [{ error: { sent: false } }],
+  })
+})
+
+test('requests go through an HTTP proxy: http with the whole URL, https by CONNECT', async (t) => {
+  const { url, seen } = await good(t)
+  const proxy = await startProxy(t)
+  const kv = client(t, [url], { proxy: proxy.url.replace('http://', 'http://user:p%40ss@') })
+  t.equal((await kv.get('/a')).node.value, 'v')
+  t.equal((await kv.set('/a', 'v w')).node.value, 'v')
+  t.equal((await kv.waitOnce('/a'))?.node.value, 'v')
+  t.same(
+    proxy.requests.map(({ line }) => line.split('?')[0]),
+    [`GET ${url}/v2/keys/a`, `PUT ${url}/v2/keys/a`, `GET ${url}/v2/keys/a`],
+  )
+  const authorization = `Basic ${Buffer.from('user:p@ss').toString('base64')}`
+  for (const request of proxy.requests) t.equal(request.authorization, authorization)
+  t.equal(seen[1]?.body, 'value=v+w')
+  const made = makeCertificates(t.testdir())
+  if (made === undefined) return t.comment('skipped: openssl is not installed')
+  const server = createTlsServer(made.server, (_, response) => response.end(EVENT))
+  const secure = await listen(t, server, 'https')
+  const hidden = client(t, [secure], { proxy: proxy.url, tls: { ca: made.ca } })
+  t.equal((await hidden.get('/a')).node.value, 'v')
+  t.equal(proxy.requests.at(-1)?.line, `CONNECT ${secure.replace('https://', '')}`)
+})
+
+test('a proxy that is away has been told nothing', async (t) => {
+  const { url, seen } = await good(t)
+  const kv = client(t, [url], { proxy: (await refusing(t)).replace('http://', '') })
+  await t.rejects(kv.set('/a', 'v'), { code: 'UNAVAILABLE', errors: [{ error: { sent: false } }] })
+  t.equal(seen.length, 0, 'nothing goes around it')
+  t.throws(() => client(t, [url], { proxy: 'socks5://127.0.0.1:1' }), {
+    name: 'TypeError',
+    message: 'client: proxy socks5://127.0.0.1:1 is neither http nor https',
   })
 })
