@@ -134,7 +134,7 @@ class Turns {
 }
 
 function splitTarget(request: IncomingMessage): {
-  head: Pick<RawRequest, 'method' | 'contentType' | 'authorization' | 'origin'>
+  head: Pick<RawRequest, 'method' | 'host' | 'contentType' | 'authorization' | 'origin'>
   path: string
   query: string
 } {
@@ -145,6 +145,7 @@ function splitTarget(request: IncomingMessage): {
   return {
     head: {
       method: request.method ?? 'GET',
+      host: headers.host,
       contentType: headers['content-type'],
       authorization: headers.authorization,
       origin: headers.origin,

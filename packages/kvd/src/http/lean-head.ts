@@ -2,6 +2,7 @@
 export interface LeanHeaders {
   readonly keepsAlive: boolean
   readonly contentLength: number
+  readonly host: string
   readonly contentType: string | undefined
   readonly authorization: string | undefined
   readonly origin: string | undefined
@@ -20,7 +21,14 @@ const TARGET = /^\/[!-"$-~\x80-\xff]*$/
 const LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*)$/
 
 /** Headers that count once: which of two counts is for the full parser to say. */
-const SINGLE = new Set(['content-length', 'content-type', 'authorization', 'origin', 'connection'])
+const SINGLE = new Set([
+  'content-length',
+  'content-type',
+  'authorization',
+  'origin',
+  'connection',
+  'host',
+])
 
 /**
  * Reads a request line of plain shape: HTTP/1.1, origin form. Undefined for everything else, which
@@ -52,7 +60,8 @@ export function parseHeaders(block: string): LeanHeaders | undefined {
     if (found.has(lower) && SINGLE.has(lower)) return undefined
     found.set(lower, value.trimEnd())
   }
-  if (!found.has('host')) return undefined
+  const host = found.get('host')
+  if (host === undefined) return undefined
   const length = found.get('content-length')
   if (length !== undefined && !/^\d{1,15}$/.test(length)) return undefined
   const connection = found.get('connection')?.toLowerCase() ?? 'keep-alive'
@@ -60,6 +69,7 @@ export function parseHeaders(block: string): LeanHeaders | undefined {
   return {
     keepsAlive: connection === 'keep-alive',
     contentLength: Number(length ?? 0),
+    host,
     contentType: found.get('content-type'),
     authorization: found.get('authorization'),
     origin: found.get('origin'),

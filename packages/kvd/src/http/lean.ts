@@ -155,6 +155,7 @@ export class LeanConnection implements Responder {
         method: line.method,
         path: line.path,
         query: line.query,
+        host: headers.host,
         contentType: headers.contentType,
         authorization: headers.authorization,
         origin: headers.origin,

@@ -5,6 +5,8 @@ export interface RawRequest {
   readonly path: string
   /** The target after `?`, still escaped; empty when there is none. */
   readonly query: string
+  /** The server's name as the client knows it; undefined in HTTP/1.0. */
+  readonly host: string | undefined
   readonly contentType: string | undefined
   readonly authorization: string | undefined
   readonly origin: string | undefined

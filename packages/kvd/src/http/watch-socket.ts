@@ -271,6 +271,7 @@ function asRawRequest(request: IncomingMessage): RawRequest {
     method: 'GET',
     path: WATCH_PATH,
     query: '',
+    host: request.headers.host,
     contentType: undefined,
     authorization: request.headers.authorization,
     origin: request.headers.origin,

@@ -21,6 +21,7 @@ export function requestOf(authorization?: string): RawRequest {
     method: 'GET',
     path: '/',
     query: '',
+    host: undefined,
     contentType: undefined,
     authorization,
     origin: undefined,

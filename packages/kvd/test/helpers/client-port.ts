@@ -22,7 +22,7 @@ export const CLIENT_URLS = ['http://127.0.0.1:4001', 'http://127.0.0.1:2379']
 
 export interface ClientPortOptions {
   readonly cors?: readonly string[]
-  readonly routes?: Routes
+  readonly routes?: Routes | ((context: HttpContext) => Routes)
   readonly historySize?: number
   /** Batches are durable when the test says so; otherwise at once. */
   readonly isByHand?: boolean
@@ -94,7 +94,9 @@ export async function openClientPort(
     traffic: { followers: () => traffic.followers([]), self: () => traffic.self() },
     ...options.context,
   }
-  const router = new Router(context, options.cors ?? [], options.routes ?? new Map())
+  const { routes = new Map() } = options
+  const extra = typeof routes === 'function' ? routes(context) : routes
+  const router = new Router(context, options.cors ?? [], extra)
   const route = router.route.bind(router)
   const sockets = new WatchSockets(context)
   const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })

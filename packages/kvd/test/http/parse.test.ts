@@ -154,6 +154,7 @@ t.test('header blocks of plain shape', async (tt) => {
   const nothing = {
     keepsAlive: true,
     contentLength: 0,
+    host: 'kvd',
     contentType: undefined,
     authorization: undefined,
     origin: undefined,
@@ -183,6 +184,7 @@ t.test('header blocks of plain shape', async (tt) => {
     '\r\nConnection: Upgrade',
     '\r\nConnection: keep-alive, TE',
     '\r\nContent-Length: 1\r\nContent-Length: 1',
+    '\r\nHost: a\r\nHost: b',
     '\r\nContent-Length: 1, 1',
     '\r\nContent-Length: -1',
     '\r\nContent-Length: +1',
