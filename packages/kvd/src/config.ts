@@ -7,6 +7,7 @@ import {
   parseGoBool,
   parseGoFlags,
 } from '@flotilla/daemon'
+import { shownUrl } from './discovery/shown-url.ts'
 import { FLAGS } from './flags.ts'
 import {
   address,
@@ -30,6 +31,7 @@ export interface Config {
   readonly listenClientURLs: readonly URL[]
   readonly peerURLs: readonly string[]
   readonly clientURLs: readonly string[]
+  /** The discovery URL where there is one, as in the original. */
   readonly clusterToken: string
   /** Peer URLs by name of the first members, or of all when the cluster exists. */
   readonly initialCluster: ReadonlyMap<string, readonly string[]>
@@ -39,6 +41,8 @@ export interface Config {
   readonly isReconfigStrict: boolean
   /** New members count at once, as in the original. */
   readonly addsVoters: boolean
+  /** How a new cluster finds its members; undefined: by --initial-cluster. */
+  readonly discovery: DiscoveryConfig | undefined
   readonly corsOrigins: readonly string[]
   readonly eventHistory: number
   readonly proxy: ProxyConfig
@@ -61,6 +65,17 @@ export interface ProxyConfig {
   readonly writeMs: number
   readonly readMs: number
 }
+
+/** Where the first members are found. `fallback`: what becomes of one for whom there is no room. */
+export type DiscoveryConfig =
+  | {
+      readonly type: 'url'
+      readonly url: string
+      /** URL of an HTTP proxy on the way there. */
+      readonly proxy: string | undefined
+      readonly fallback: 'proxy' | 'exit'
+    }
+  | { readonly type: 'srv'; readonly domain: string }
 
 /** The configuration is wrong: `message` for stderr, `exitCode` as the original's. */
 export class ConfigError extends Error {
@@ -164,7 +179,10 @@ function check(options: Options, warnings: readonly string[]): Config {
   const listenClientURLs = urls(clientTls, 'listen-client-urls', 'bind-addr', 'addr')
   const listenPeerURLs = urls(peerTls, 'listen-peer-urls', 'peer-bind-addr', 'peer-addr')
   const advertised = options.isSet('advertise-client-urls') || options.isSet('addr')
-  if (options.isSet('listen-client-urls') && !advertised)
+  const discovery = readDiscovery(options)
+  const mayBeProxy =
+    proxy.mode !== 'off' || (discovery?.type === 'url' && discovery.fallback === 'proxy')
+  if (options.isSet('listen-client-urls') && !advertised && !mayBeProxy)
     throw verifyError(
       '-advertise-client-urls is required when -listen-client-urls is set explicitly.',
     )
@@ -192,7 +210,9 @@ function check(options: Options, warnings: readonly string[]): Config {
     listenClientURLs,
     peerURLs,
     clientURLs: urls(clientTls, 'advertise-client-urls', 'addr').map(printUrl),
-    clusterToken: options.string('initial-cluster-token'),
+    clusterToken:
+      discovery?.type === 'url' ? discovery.url : options.string('initial-cluster-token'),
+    discovery,
     initialCluster,
     clusterState,
     forcesNewCluster: options.bool('force-new-cluster'),
@@ -206,9 +226,42 @@ function check(options: Options, warnings: readonly string[]): Config {
     peerTls,
     isDebug:
       options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
-    given: options.given(),
+    given: options.given().map((one) => ({
+      ...one,
+      value: SECRET_URLS.has(one.name) ? shownUrl(one.value) : one.value,
+    })),
     warnings: [...warnings, ...tlsWarned],
   })
+}
+
+const BOOTSTRAP_FLAGS = ['initial-cluster', 'discovery', 'discovery-srv'] as const
+/** They may hold a password. */
+const SECRET_URLS = new Set(['discovery', 'discovery-proxy'])
+
+function readDiscovery(options: Options): DiscoveryConfig | undefined {
+  if (BOOTSTRAP_FLAGS.filter((flag) => options.isSet(flag)).length > 1)
+    throw verifyError(
+      'multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery" or "discovery-srv".',
+    )
+  const fallback = options.string('discovery-fallback')
+  if (fallback !== 'proxy' && fallback !== 'exit')
+    throw badValue('discovery-fallback', fallback, 'invalid value')
+  const domain = options.string('discovery-srv')
+  if (domain !== '') return { type: 'srv', domain }
+  const url = options.string('discovery')
+  if (url === '') return undefined
+  checkWebUrl('discovery', url, url)
+  const proxy = options.string('discovery-proxy')
+  if (proxy === '') return { type: 'url', url, proxy: undefined, fallback }
+  // etcd 2.3 discovery/discovery.go: a proxy without a scheme is one of HTTP.
+  checkWebUrl('discovery-proxy', proxy, proxy.includes('://') ? proxy : `http://${proxy}`)
+  return { type: 'url', url, proxy, fallback }
+}
+
+function checkWebUrl(name: string, value: string, text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw badValue(name, shownUrl(value), 'URL scheme must be http or https')
 }
 
 function readProxy(options: Options): ProxyConfig {

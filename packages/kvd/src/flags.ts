@@ -1,6 +1,5 @@
 import type { FlagSpec, FlagTable } from '@flotilla/daemon'
 
-const LATER = 'clusters of several members come with a later version'
 const NOT_FOR_KVD = 'it belongs to the v3 API, which kvd does not serve'
 
 function text(value: string, usage: string): FlagSpec {
@@ -54,10 +53,10 @@ export const FLAGS = {
   'log-package-levels': text('', 'PACKAGE=LEVEL,...: the lowest of the levels counts for all'),
   dump: text('', 'print the tree as JSON lines and exit: image (as a start loads it) or log'),
   version: { type: 'bool', default: false, usage: 'print the version and exit' },
-  discovery: refused('string', LATER, 'discovery URL'),
-  'discovery-srv': refused('string', LATER, 'DNS domain of the first members'),
-  'discovery-proxy': refused('string', LATER, 'HTTP proxy for discovery'),
-  'discovery-fallback': refused('string', LATER, 'what to do when the cluster is full'),
+  discovery: text('', 'discovery URL where the first members register'),
+  'discovery-srv': text('', 'DNS domain whose SRV records name the first members'),
+  'discovery-proxy': text('', 'HTTP proxy on the way to the discovery URL'),
+  'discovery-fallback': text('proxy', 'what to do when the cluster is full: proxy or exit'),
   'strict-reconfig-check': flag('refuse changes that would lose quorum'),
   'force-new-cluster': flag('make a cluster of one out of this data'),
   'add-members-as-voters': flag('new members count before they have caught up (kvd only)'),
