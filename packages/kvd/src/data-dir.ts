@@ -25,6 +25,11 @@ export function roleOf(dataDir: string): 'member' | 'proxy' | 'none' {
   return isProxy ? 'proxy' : 'none'
 }
 
+/** True when a member has begun its log there. */
+export function hasLog(storageDir: string): boolean {
+  return existsSync(join(storageDir, 'kvd.db'))
+}
+
 /**
  * Makes the directories, private to this user, and refuses what cannot be written or is etcd's own.
  * @throws DataDirError naming the directory

@@ -8,23 +8,20 @@ import {
   type Logger,
 } from '@flotilla/daemon'
 import { ConfigError, readInvocation, type Config } from './config.ts'
-import { DataDirError, prepareDataDir, roleOf } from './data-dir.ts'
+import { DataDirError } from './data-dir.ts'
+import { DiscoveryError } from './discovery/discovery-error.ts'
+import { failureLines } from './discovery/failure.ts'
 import { dumpStore } from './dump.ts'
 import { ListenError } from './listener.ts'
 import { BootstrapError } from './membership/birth.ts'
-import { LimitError, startServer, type RunningServer } from './server.ts'
+import { LimitError } from './server.ts'
+import { start, type Running } from './start.ts'
 import { DiskError } from './storage/disk.ts'
 import { TlsError } from './tls/tls-error.ts'
-import { openTlsSides } from './tls/tls-sides.ts'
 import { usage, versionText } from './usage.ts'
 
 /** An I/O error or damage of the disk (sysexits EX_IOERR). */
 const EXIT_IO = 74
-
-interface Running extends RunningServer {
-  /** Reads the certificates again. */
-  readonly reload: () => Promise<void>
-}
 
 /** Runs kvd until a signal. Resolves to the exit status. */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -58,7 +55,9 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   for (const { name, value, source } of config.given)
     logger.info('etcdmain: option', { name, value, source })
   const termination = awaitTermination(process, () => process.exit(1))
-  const server = await start(config, logger)
+  const server = await startUnlessStopped(config, logger, termination.received)
+  if (server === undefined) return 0
+  if (typeof server === 'number') return server
   const hangUp = (): void => void server.reload()
   process.on('SIGHUP', hangUp)
   const stopping = new AbortController()
@@ -82,29 +81,29 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   return failure instanceof DiskError ? report(failure, logger) : 0
 }
 
-/** As a member or as a proxy: a data directory stays what it was, whatever the flags say. */
-async function start(config: Config, logger: Logger): Promise<Running> {
-  const role = roleOf(config.dataDir)
-  const isProxy = role === 'none' ? config.proxy.mode !== 'off' : role === 'proxy'
-  if (role !== 'none' && isProxy !== (config.proxy.mode !== 'off'))
-    logger.info(
-      `etcdmain: the server is already initialized as ${role} before, starting as etcd ${role}...`,
-    )
-  if (isProxy) {
-    const tls = await openTlsSides(config, logger)
-    // A member needs none of it, nor what it brings along.
-    const { startProxy } = await import('./proxy/proxy.ts')
-    const proxy = await startProxy(config, logger, tls)
-    const ended = new Promise<never>(() => undefined)
-    return { ended, close: async () => await proxy.close(), reload: tls.reload }
+/**
+ * Discovery waits for others, for ever when they do not come: a signal must end it, too.
+ * @returns undefined when it did, the exit status when there is no cluster to begin
+ */
+async function startUnlessStopped(
+  config: Config,
+  logger: Logger,
+  received: Promise<NodeJS.Signals>,
+): Promise<Running | number | undefined> {
+  const stop = new AbortController()
+  const reason = new Error('stopped by a signal')
+  void received.then(() => stop.abort(reason))
+  try {
+    return await start(config, logger, stop.signal)
+  } catch (error) {
+    if (error === reason) {
+      logger.info('etcdmain: stopped while looking for the members of the cluster')
+      return undefined
+    }
+    if (!(error instanceof DiscoveryError)) throw error
+    for (const { level, text } of failureLines(error, config)) logger[level](`etcdmain: ${text}`)
+    return 1
   }
-  const { unknown } = prepareDataDir(config.dataDir, config.storageDir)
-  for (const entry of unknown)
-    logger.warn(
-      `etcdmain: found invalid file/dir ${entry} under data dir ${config.dataDir} (Ignore this if you are upgrading etcd)`,
-    )
-  const tls = await openTlsSides(config, logger)
-  return { ...(await startServer(config, logger, tls)), reload: tls.reload }
 }
 
 /** Says what went wrong and picks the exit status; a bug keeps its stack. */

@@ -22,27 +22,33 @@ export interface RunningProxy {
   close(): Promise<void>
 }
 
+export interface ProxyStart {
+  readonly tls: TlsSides
+  /** Gives up looking for the cluster. */
+  readonly signal: AbortSignal
+  /** Peer URLs that discovery has found already. */
+  readonly peerURLs?: readonly string[]
+}
+
 /**
  * Starts a proxy (kvd.md 11): no data of its own but the peer URLs of its cluster.
- * @throws ListenError
+ * @throws ListenError, DiscoveryError
  */
 export async function startProxy(
   config: Config,
   logger: Logger,
-  tls: TlsSides,
+  { tls, ...start }: ProxyStart,
 ): Promise<RunningProxy> {
   const { proxy } = config
   const file = new ClusterFile(config.dataDir)
-  const known = file.read()
-  if (known !== undefined)
-    logger.info(`proxy: using peer urls [${known.join(' ')}] from cluster file ${file.path}`)
+  const peerURLs = await findPeers(config, logger, { ...start, file })
   const director = new Director(proxy.failureWaitMs, Math.random)
   const refresh = new Refresher({
     director,
     file,
     logger,
     tls: tls.peers,
-    peerURLs: known ?? config.clusterPeerURLs,
+    peerURLs,
   })
   await refresh.once()
   const stopRefreshing = refresh.every(proxy.refreshMs)
@@ -88,6 +94,40 @@ export async function startProxy(
     throw error
   }
   return { close }
+}
+
+/** The cluster file wins; without one, where the flags say. */
+async function findPeers(
+  config: Config,
+  logger: Logger,
+  { file, signal, peerURLs }: Omit<ProxyStart, 'tls'> & { readonly file: ClusterFile },
+): Promise<readonly string[]> {
+  const { discovery } = config
+  const known = file.read()
+  if (known !== undefined) {
+    if (discovery !== undefined) {
+      const what = discovery.type === 'url' ? 'discovery token' : 'DNS SRV discovery'
+      logger.warn(
+        `proxy: ${what} ignored since the proxy has already been initialized. Valid cluster file found at ${JSON.stringify(file.path)}`,
+      )
+    }
+    logger.info(`proxy: using peer urls [${known.join(' ')}] from cluster file ${file.path}`)
+    return known
+  }
+  const found = peerURLs ?? (await discoverUrls(config, logger, signal))
+  logger.info(`proxy: using peer urls [${found.join(' ')}]`)
+  return found
+}
+
+async function discoverUrls(
+  { discovery, clusterPeerURLs }: Config,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  if (discovery === undefined) return clusterPeerURLs
+  // Most proxies need none of it.
+  const { discoverPeers } = await import('../discovery/discover.ts')
+  return await discoverPeers(discovery, { logger, signal })
 }
 
 interface RefresherOptions {

@@ -18,6 +18,8 @@ export interface LaunchOptions {
   /** Client and peer port; free ones when not given. */
   readonly ports?: Ports
   readonly flags?: readonly string[]
+  /** A discovery URL where its cluster begins; alone when not given. */
+  readonly discovery?: string
   /** Words in front of the command, such as `nsenter`; the last of them must exec the rest. */
   readonly wrapper?: readonly string[]
 }
@@ -63,6 +65,7 @@ export async function spawnStore(options: LaunchOptions): Promise<StoreProcess> 
     ...(options.wrapper ?? []),
     ...command,
     ...addressFlags(options.dir, ports),
+    ...bootstrapFlags(options.discovery, ports),
     ...(options.flags ?? []),
   ]
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: cleanEnv() })
@@ -132,9 +135,12 @@ function addressFlags(dir: string, ports: Ports): string[] {
     peer,
     '--initial-advertise-peer-urls',
     peer,
-    '--initial-cluster',
-    `default=${peer}`,
   ]
+}
+
+function bootstrapFlags(discovery: string | undefined, { peer }: Ports): string[] {
+  if (discovery !== undefined) return ['--discovery', discovery]
+  return ['--initial-cluster', `default=http://127.0.0.1:${peer}`]
 }
 
 /**
