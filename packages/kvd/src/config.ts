@@ -43,6 +43,8 @@ export interface Config {
   readonly addsVoters: boolean
   /** How a new cluster finds its members; undefined: by --initial-cluster. */
   readonly discovery: DiscoveryConfig | undefined
+  /** Clients can get discovery tokens here. */
+  readonly servesDiscovery: boolean
   readonly corsOrigins: readonly string[]
   readonly eventHistory: number
   readonly proxy: ProxyConfig
@@ -180,6 +182,11 @@ function check(options: Options, warnings: readonly string[]): Config {
   const listenPeerURLs = urls(peerTls, 'listen-peer-urls', 'peer-bind-addr', 'peer-addr')
   const advertised = options.isSet('advertise-client-urls') || options.isSet('addr')
   const discovery = readDiscovery(options)
+  if (clusterState === 'existing' && discovery?.type === 'url')
+    throw new ConfigError(
+      1,
+      'discovery URL should not be set when joining existing initial cluster',
+    )
   const mayBeProxy =
     proxy.mode !== 'off' || (discovery?.type === 'url' && discovery.fallback === 'proxy')
   if (options.isSet('listen-client-urls') && !advertised && !mayBeProxy)
@@ -218,6 +225,7 @@ function check(options: Options, warnings: readonly string[]): Config {
     forcesNewCluster: options.bool('force-new-cluster'),
     isReconfigStrict: options.bool('strict-reconfig-check'),
     addsVoters: options.bool('add-members-as-voters'),
+    servesDiscovery: options.bool('discovery-service'),
     corsOrigins: options.list('cors'),
     eventHistory,
     proxy,

@@ -57,6 +57,9 @@ export const FLAGS = {
   'discovery-srv': text('', 'DNS domain whose SRV records name the first members'),
   'discovery-proxy': text('', 'HTTP proxy on the way to the discovery URL'),
   'discovery-fallback': text('proxy', 'what to do when the cluster is full: proxy or exit'),
+  'discovery-service': flag(
+    'serve /new and /TOKEN to clients, as discovery.etcd.io did (kvd only)',
+  ),
   'strict-reconfig-check': flag('refuse changes that would lose quorum'),
   'force-new-cluster': flag('make a cluster of one out of this data'),
   'add-members-as-voters': flag('new members count before they have caught up (kvd only)'),

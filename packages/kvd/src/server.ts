@@ -7,13 +7,14 @@ import { AuthChanges } from './http/auth-changes.ts'
 import { AuthGate } from './http/auth-gate.ts'
 import { authRoutes } from './http/auth.ts'
 import type { HttpContext } from './http/context.ts'
+import { discoveryRoutes } from './http/discovery.ts'
 import { createFullServer } from './http/full.ts'
 import { Metrics } from './http/metrics.ts'
 import { Passwords } from './http/passwords.ts'
 import { Router } from './http/router.ts'
 import { WatchSockets } from './http/watch-socket.ts'
 import { ClientListener, RESERVED_FDS } from './listener.ts'
-import { birthOf } from './membership/birth.ts'
+import { birthOf, BootstrapError } from './membership/birth.ts'
 import { Roster } from './membership/roster.ts'
 import { PeerPort } from './peer-port.ts'
 import { Peers } from './peers.ts'
@@ -142,6 +143,11 @@ async function createMember({
 }
 
 async function birthFor(config: Config, logger: Logger, tls: TlsSides): Promise<Birth> {
+  // Whoever has looked for its cluster before and lost the answer must not begin one alone.
+  if (config.discovery !== undefined)
+    throw new BootstrapError(
+      `${config.storageDir} was begun, and holds no member: remove it, and start with a new discovery token`,
+    )
   const { name, peerURLs, initialCluster, clusterState: state, clusterToken: token } = config
   const ask = {
     tls: () => tls.peers.dialOptions(),
@@ -321,7 +327,11 @@ function openClients({ config, logger, store, replica, cluster, peers, fdLimit, 
     traffic: peers,
     membership: { isStrict: config.isReconfigStrict, addsVoters: config.addsVoters },
   }
-  const router = new Router(context, config.corsOrigins, authRoutes({ context, ...auth }))
+  const routes = new Map([
+    ...authRoutes({ context, ...auth }),
+    ...(config.servesDiscovery ? discoveryRoutes(context) : []),
+  ])
+  const router = new Router(context, config.corsOrigins, routes)
   const route = router.route.bind(router)
   const sockets = new WatchSockets(context)
   const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })

@@ -63,6 +63,18 @@ t.test('a cluster of one begins at a token; who comes later serves it as a proxy
   )
 })
 
+t.test('a kvd hands out tokens when it is told to', async (tt) => {
+  const dir = tt.testdir({})
+  const flags = ['--discovery-service']
+  const service = await start(tt, { dir: join(dir, 'service'), flags })
+  const answer = await fetch(`${service.url}/new?size=1`)
+  const url = await answer.text()
+  tt.match(url, new RegExp(`^${service.url}/[0-9a-f]{32}$`))
+  const member = await start(tt, { dir: join(dir, 'a'), discovery: url })
+  tt.match(member.log(), 'discovery: found 1 needed peer(s)')
+  tt.equal((await fetch(`${member.url}/new`)).status, 404, 'and not unless it is')
+})
+
 t.test('a proxy by its flag finds its cluster by the token', async (tt) => {
   const url = await newToken(tt, 1)
   const dir = tt.testdir({})

@@ -4,7 +4,8 @@ import { clusterId, memberId } from '../../src/cluster.ts'
 import type { Gate } from '../../src/http/context.ts'
 import { discoveryRoutes } from '../../src/http/discovery.ts'
 import { check, send, ask } from '../helpers/asking.ts'
-import { openClientPort, PEER_URL, type ClientPort } from '../helpers/client-port.ts'
+import { PEER_URL } from '../helpers/alone.ts'
+import { openClientPort, type ClientPort } from '../helpers/client-port.ts'
 import { FORM, get, requestText, valueOf, type Reply } from '../helpers/exchange.ts'
 
 const TEXT = { 'content-type': 'text/plain; charset=utf-8' }
