@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { constants, copyFileSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import type Sqlite from 'better-sqlite3'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
+import type { Place } from '../raft/types.ts'
 import { HighWaterFile } from './high-water.ts'
 import { DamageError } from './damage-error.ts'
 import type { OpenSnapshot } from './image-tables.ts'
@@ -32,6 +33,7 @@ class DiskThread {
   readonly #mark: HighWaterFile
   #hard: HardState = { term: 0, vote: '0' }
   readonly #snapshots = new Map<number, OpenSnapshot>()
+  #markedCommit = 0
   #commitsSince = 0
   #bytesSince = 0
   #isMarkDirty = false
@@ -49,10 +51,10 @@ class DiskThread {
   }
 
   start(source: DiskOptions['source']): void {
-    const { hard } = this.#database.load(source, this.#mark.read(), (message) =>
-      this.#post(message),
-    )
+    const mark = this.#mark.read()
+    const { hard } = this.#database.load(source, mark, (message) => this.#post(message))
     this.#hard = hard
+    this.#markedCommit = mark?.commit ?? 0
     this.#port.on('message', (message: ToDisk) => {
       switch (message.type) {
         case 'batch':
@@ -97,7 +99,7 @@ class DiskThread {
     const start = performance.now()
     let bytes: number
     try {
-      bytes = this.#database.write(batch)
+      bytes = this.#database.write(batch, (kept) => this.#lowerMark(kept))
     } catch (error) {
       if (codeOf(error) !== 'SQLITE_FULL') throw error
       this.#post({ type: 'full', seq: batch.seq, message: messageOf(error) })
@@ -115,11 +117,26 @@ class DiskThread {
     this.#idle = setTimeout(() => this.#checkpoint(false), IDLE_MS)
   }
 
+  /**
+   * The log must have what the mark says, whatever comes to the disk first: so the mark goes below the
+   * entries that are replaced before they are. What replaces them may be older than they are, or fewer,
+   * since a leader sends entries of earlier terms too: the end of the log alone does not show a loss.
+   */
+  #lowerMark(kept: Place): void {
+    this.#markAt(kept, this.#markedCommit)
+    this.#mark.sync()
+  }
+
+  #markAt({ index, term, chain }: Place, commit: number): void {
+    const place = { lastIndex: index, lastTerm: term, lastChain: chain }
+    this.#mark.write({ ...this.#hard, ...place, commit })
+    this.#markedCommit = commit
+  }
+
   /** Term and vote are promises: they must be in both places before anybody hears of them. */
   #writeMark({ hard, commit }: Batch): void {
     if (hard !== undefined) this.#hard = hard
-    const { index: lastIndex, term: lastTerm } = this.#database.last
-    this.#mark.write({ ...this.#hard, lastIndex, lastTerm, commit })
+    this.#markAt(this.#database.last, commit)
     this.#isMarkDirty = hard === undefined
     if (hard !== undefined) this.#mark.sync()
   }

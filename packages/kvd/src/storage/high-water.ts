@@ -9,16 +9,18 @@ export interface HighWater {
   readonly term: number
   /** Member voted for in `term`; `0` for none. */
   readonly vote: string
+  /** An entry that the log has, mostly its last one: 0 for none. */
   readonly lastIndex: number
   readonly lastTerm: number
+  readonly lastChain: number
   readonly commit: number
 }
 
 const SLOT_BYTES = 4096
-const MARK_BYTES = 56
+const MARK_BYTES = 60
 const CHECKSUM_AT = MARK_BYTES - 4
 const FILE_BYTES = 2 * SLOT_BYTES
-const MAGIC = 0x6877_6d32
+const MAGIC = 0x6877_6d33
 
 /**
  * The file `hwm`: two slots written in turn after every commit. A database that ends below it has
@@ -59,10 +61,11 @@ export class HighWaterFile {
       lastIndex: bytes.readDoubleLE(28),
       lastTerm: bytes.readDoubleLE(36),
       commit: bytes.readDoubleLE(44),
+      lastChain: bytes.readUInt32LE(52),
     }
   }
 
-  write({ term, vote, lastIndex, lastTerm, commit }: Omit<HighWater, 'seq'>): void {
+  write({ term, vote, lastIndex, lastTerm, lastChain, commit }: Omit<HighWater, 'seq'>): void {
     this.#seq += 1
     const slot = this.#slot
     slot.writeUInt32LE(MAGIC, 0)
@@ -72,6 +75,7 @@ export class HighWaterFile {
     slot.writeDoubleLE(lastIndex, 28)
     slot.writeDoubleLE(lastTerm, 36)
     slot.writeDoubleLE(commit, 44)
+    slot.writeUInt32LE(lastChain, 52)
     slot.writeUInt32LE(crc32(slot.subarray(0, CHECKSUM_AT)), CHECKSUM_AT)
     writeSync(this.#fd, slot, 0, MARK_BYTES, (this.#seq % 2) * SLOT_BYTES)
   }

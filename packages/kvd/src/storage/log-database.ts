@@ -112,16 +112,15 @@ export class LogDatabase {
     if (found !== 'ok') throw new DamageError(`${this.#file} is damaged: ${String(found)}`)
   }
 
-  /**
-   * A log may end earlier than it did only when a later term wrote over it. A term or a vote that is
-   * forgotten could be given twice (raft.md 5.6).
-   */
+  /** What was acknowledged must be there. A term or a vote that is forgotten could be given twice (raft.md 5.6). */
   #checkMark(mark: HighWater | undefined, hard: HardState): void {
     if (mark === undefined) return
-    const { index, term } = this.#last
-    if (term < mark.lastTerm || (term === mark.lastTerm && index < mark.lastIndex))
+    const { lastIndex: index, lastTerm: term, lastChain: chain } = mark
+    if (!this.#log.holds({ index, term, chain }))
       throw this.#lost(
-        `ends at log entry ${index}, but entries up to ${mark.lastIndex} were acknowledged`,
+        this.#last.index < index
+          ? `ends at log entry ${this.#last.index}, but entries up to ${index} were acknowledged`
+          : `has not the log entry ${index} of term ${term} that was acknowledged`,
       )
     const isVoteKept = mark.vote === '0' || mark.vote === hard.vote
     if (hard.term < mark.term || (hard.term === mark.term && !isVoteKept))
@@ -170,10 +169,12 @@ export class LogDatabase {
   /**
    * Makes a batch durable. Throws SQLite's error after a rollback: nothing of the batch remains.
    * Returns about how many bytes that wrote.
+   * @param replaces hears before the commit that entries are replaced, and where those end that stay
    */
-  write(batch: Batch): number {
+  write(batch: Batch, replaces?: (kept: Place) => void): number {
     this.#begin.run()
     try {
+      const kept = this.#keptBy(batch)
       if (batch.install !== undefined) {
         this.#images.clear()
         this.#log.restart(batch.install)
@@ -185,6 +186,7 @@ export class LogDatabase {
       const entries = batch.entries.length === 0 ? 0 : last.index - batch.firstIndex + 1
       const bytes = this.#images.write(batch.packs, batch.image, entries)
       if (batch.compactTo > 0) this.#log.compact(batch.compactTo)
+      if (kept !== undefined) replaces?.(kept)
       this.#commit.run()
       this.#last = last
       this.#images.settle(true)
@@ -194,6 +196,12 @@ export class LogDatabase {
       this.#images.settle(false)
       throw error
     }
+  }
+
+  /** Where the entries end that a batch leaves, or undefined when it leaves all. */
+  #keptBy({ entries, firstIndex, install }: Batch): Place | undefined {
+    const first = install?.index ?? (entries.length === 0 ? Infinity : firstIndex)
+    return first > this.#last.index ? undefined : this.#log.placeAt(first - 1)
   }
 
   #writeHard({ term, vote }: HardState): void {

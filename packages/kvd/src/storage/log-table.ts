@@ -177,6 +177,13 @@ export class LogTable {
     this.#setBase.run(index, term, chain, baseChecksum({ index, term, chain }))
   }
 
+  /** Whether the log has this place, or begins behind it. */
+  holds({ index, term, chain }: Place): boolean {
+    if (index < this.#loadBase().index) return true
+    const found = this.placeAt(index)
+    return found?.term === term && found.chain === chain
+  }
+
   /** Where the log stood at an index: undefined when it does not reach there. */
   placeAt(index: number): Place | undefined {
     const base = this.#loadBase()

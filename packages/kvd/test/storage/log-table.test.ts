@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import t from 'tap'
 import type { HighWater } from '../../src/storage/high-water.ts'
-import type { FromDisk } from '../../src/storage/messages.ts'
+import type { Batch, FromDisk } from '../../src/storage/messages.ts'
 import { entryChain } from '../../src/storage/entry-codec.ts'
 import { Batches, batchOf, imageOf, OWNER } from '../helpers/batches.ts'
 import { NOW, set, storeOf, sync } from '../helpers/commands.ts'
@@ -99,19 +99,28 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
   const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
   load(database)
   const log = new Batches()
-  database.write(log.of([set('/1'), set('/2'), set('/3')], { term: 5 }))
+  database.write(log.of([set('/1'), set('/2')], { term: 5 }))
+  const { chain: second } = database.last
+  database.write(log.of([set('/3')]))
   database.write(log.of([], { hard: { term: 7, vote: 'ab' } }))
-  const mark = { seq: 1, term: 7, vote: 'ab', lastIndex: 3, lastTerm: 5, commit: 2 }
+  const { index: lastIndex, term: lastTerm, chain: lastChain } = database.last
+  const mark = { seq: 1, term: 7, vote: 'ab', lastIndex, lastTerm, lastChain, commit: 2 }
   const cases: [what: string, mark: HighWater, problem: RegExp | undefined][] = [
     ['the same', mark, undefined],
-    ['behind the log', { ...mark, lastIndex: 2 }, undefined],
-    ['longer, but of an earlier term', { ...mark, lastIndex: 9, lastTerm: 4 }, undefined],
+    ['behind the log', { ...mark, lastIndex: 2, lastChain: second }, undefined],
+    ['of none', { ...mark, lastIndex: 0, lastTerm: 0, lastChain: 0 }, undefined],
+    [
+      'of another entry',
+      { ...mark, lastIndex: 2 },
+      /kvd\.db has not the log entry 2 of term 5 that was acknowledged: .* Restore/,
+    ],
     [
       'longer',
       { ...mark, lastIndex: 4 },
       /kvd\.db ends at log entry 3, but entries up to 4 were acknowledged: .* Restore/,
     ],
-    ['of a later term', { ...mark, lastIndex: 2, lastTerm: 6 }, /ends at log entry 3/],
+    ['longer, of an earlier term', { ...mark, lastIndex: 9, lastTerm: 4 }, /ends at log entry 3/],
+    ['of a later term', { ...mark, lastTerm: 6 }, /has not the log entry 3 of term 6/],
     ['an earlier vote', { ...mark, term: 6, vote: 'cd' }, undefined],
     ['before the vote', { ...mark, vote: '0' }, undefined],
     [
@@ -128,13 +137,44 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
       tt.throws(() => load(database, 'image', given), { code: 'DAMAGED', message: problem }, what)
 })
 
+t.test('before entries are replaced, the place below them is told', async (tt) => {
+  const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const told: string[] = []
+  const write = (batch: Batch): void => {
+    database.write(batch, ({ index, term }) =>
+      told.push(`${index}@${term} of ${database.last.index}`),
+    )
+  }
+  const log = new Batches()
+  write(log.of([set('/1'), set('/2')]))
+  write(log.of([set('/3')], { term: 2 }))
+  write(log.of([], { hard: { term: 3, vote: '0' } }))
+  tt.same(told, [], 'nothing of batches that leave what is there')
+  write(log.of([set('/two')], { term: 2, firstIndex: 2 }))
+  write(log.of([set('/one')], { term: 2, firstIndex: 1 }))
+  tt.same(told.splice(0), ['1@1 of 3', '0@0 of 2'], 'while the log is as it was')
+  const mark = { seq: 1, term: 0, vote: '0', lastIndex: 1, lastTerm: 2, lastChain: 1, commit: 0 }
+  tt.throws(() => load(database, 'image', mark), { code: 'DAMAGED' })
+  const commands = [set('/one'), set('/2')]
+  write(log.of([set('/two'), set('/three')], { term: 2 }))
+  const place = { index: 2, term: 2, chain: 7 }
+  write(log.of([], { ...imageOf(storeOf(commands), 2), install: place }))
+  tt.same(told.splice(0), ['1@2 of 3'], 'also of a snapshot that takes their place')
+  tt.equal(load(database, 'image', mark).loaded.base.index, 2, 'it covers what is below it')
+  const later = { index: 9, term: 2, chain: 8 }
+  write(log.of([], { ...imageOf(storeOf(commands), 9), install: later }))
+  tt.same(told, [], 'not of one behind the end of the log')
+})
+
 t.test('what is known to be committed is not more than there is', async (tt) => {
   const { database } = open(tt, join(tt.testdir(), 'kvd.db'))
   load(database)
   const log = new Batches()
   const commands = [set('/1'), set('/2'), set('/3')]
   database.write(log.of(commands, imageOf(storeOf(commands.slice(0, 2)), 2)))
-  const mark = { seq: 1, term: 1, vote: '0', lastIndex: 3, lastTerm: 1 }
+  const { chain: lastChain } = database.last
+  const mark = { seq: 1, term: 1, vote: '0', lastIndex: 3, lastTerm: 1, lastChain }
   const cases: [mark: HighWater | undefined, commit: number][] = [
     [undefined, 2],
     [{ ...mark, commit: 1 }, 2],

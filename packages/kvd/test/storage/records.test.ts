@@ -119,7 +119,14 @@ t.test('events survive as one text', async (tt) => {
 let files = 0
 
 function markOf(lastIndex: number): Omit<HighWater, 'seq'> {
-  return { term: 3, vote: 'ce2a822cea30bfca', lastIndex, lastTerm: 2, commit: lastIndex }
+  return {
+    term: 3,
+    vote: 'ce2a822cea30bfca',
+    lastIndex,
+    lastTerm: 2,
+    lastChain: 7,
+    commit: lastIndex,
+  }
 }
 
 /** A mark file that was written so often; the file is closed again. */
@@ -168,7 +175,7 @@ t.test('a torn slot leaves the mark before it', async (tt) => {
   const path = markFile(dir, marks)
   tt.equal(readFileSync(path).length, 8192, 'both slots have their room from the start')
   // The third mark went to the same slot as the first, behind the second's.
-  for (const at of [0, 4, 12, 20, 28, 36, 44, 52, 55]) {
+  for (const at of [0, 4, 12, 20, 28, 36, 44, 52, 59]) {
     const copy = markFile(dir, marks)
     damage(copy, 4096 + at)
     tt.equal(readMark(copy), 20, `byte ${at} of the newest slot`)
