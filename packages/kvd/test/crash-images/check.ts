@@ -1,0 +1,83 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DiskError, openDisk, type Disk, type Recovered } from '../../src/storage/disk.ts'
+import { commit } from '../helpers/batches.ts'
+import { BatchMaker, diskOptions, recoveredState } from './batch-shape.ts'
+import type { Files } from './file-model.ts'
+import type { CrashImage } from './images.ts'
+import type { Plan } from './plan.ts'
+
+export function writeFiles(directory: string, files: Files): void {
+  rmSync(directory, { recursive: true, force: true })
+  mkdirSync(directory, { recursive: true })
+  for (const [file, content] of files) writeFileSync(join(directory, file), content)
+}
+
+/** What the shipped recovery makes of a directory. `refused` has a typed error's code and message. */
+export type Found =
+  | { readonly state: string; readonly incarnation: number }
+  | { readonly code: string; readonly refused: string }
+
+/** Opens a directory as a start does, looks, and closes it. @throws what is no DiskError */
+export async function look(directory: string): Promise<Found> {
+  const disk = await open(directory)
+  if (disk instanceof DiskError) return { code: disk.code, refused: disk.message }
+  try {
+    const { recovered } = disk
+    return { state: recoveredState(recovered), incarnation: recovered.loaded.incarnation }
+  } finally {
+    await disk.close()
+  }
+}
+
+async function open(directory: string): Promise<Disk | DiskError> {
+  return await openDisk(diskOptions(directory)).catch((error: unknown) => {
+    if (error instanceof DiskError) return error
+    throw error
+  })
+}
+
+/**
+ * What is wrong with an image, or undefined: it must open as the plan after some step from the last
+ * answered to the last issued, and must take the next step.
+ */
+export async function imageProblem(
+  image: CrashImage,
+  plan: Plan,
+  { directory, goesOn }: { readonly directory: string; readonly goesOn: boolean },
+): Promise<string | undefined> {
+  writeFiles(directory, image.files)
+  const disk = await open(directory)
+  if (disk instanceof DiskError) return `refused, ${disk.code}: ${disk.message}`
+  try {
+    const found = plan.states.lastIndexOf(recoveredState(disk.recovered))
+    const problem = recoveredProblem(disk.recovered, found, image, plan)
+    if (problem !== undefined) return problem
+    const step = plan.steps[found]
+    if (!goesOn || step === undefined) return undefined
+    await commit(disk, new BatchMaker(plan, disk.recovered).batch(step))
+  } finally {
+    await disk.close()
+  }
+  const next = await look(directory)
+  const reached = plan.states.indexOf('state' in next ? next.state : '')
+  return reached > image.said.answered ? undefined : `after one more step: ${JSON.stringify(next)}`
+}
+
+/** @param found the step that was recovered; below 0 for none */
+function recoveredProblem(
+  recovered: Recovered,
+  found: number,
+  { said }: CrashImage,
+  plan: Plan,
+): string | undefined {
+  const { commit: committed, incarnation } = recovered.loaded
+  if (found < 0) return `no state of the plan: ${recoveredState(recovered)}`
+  if (found < said.answered || found > said.issued)
+    return `step ${found}, but ${said.answered} was answered and ${said.issued} issued`
+  if (committed > (plan.steps[found - 1]?.commit ?? 0))
+    return `step ${found}, but entry ${committed} is committed`
+  if (incarnation <= said.incarnation && found > 0)
+    return `incarnation ${incarnation} came before, with ${said.incarnation}`
+  return undefined
+}
