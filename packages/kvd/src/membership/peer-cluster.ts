@@ -37,12 +37,16 @@ export async function fetchCluster(
   return undefined
 }
 
+/** 64 bits as ids are printed; 0 is nobody's. */
+const ID = /^[1-9a-f][0-9a-f]{0,15}$/
+
 async function askOne(url: string, ask: PeerAsk): Promise<PeerCluster | undefined> {
   try {
     const { text, clusterId } = await askPeer(new URL('/members', url), ask.tls, ask.answerMs)
     const members = readPeerMembers(text)
-    if (members !== undefined) return { clusterId, members }
-    ask.failed(url, 'the answer is no list of members')
+    if (members === undefined) ask.failed(url, 'the answer is no list of members')
+    else if (!ID.test(clusterId)) ask.failed(url, 'the answer names no cluster')
+    else return { clusterId, members }
   } catch (error) {
     ask.failed(url, error instanceof Error ? error.message : String(error))
   }
@@ -73,8 +77,10 @@ function readMember(value: unknown): PeerMember | undefined {
   const id = fields.get('id')
   const name = fields.get('name') ?? ''
   if (typeof id !== 'string' || !/^\d+$/.test(id) || typeof name !== 'string') return undefined
+  const printed = BigInt(id).toString(16)
+  if (!ID.test(printed)) return undefined
   return {
-    id: BigInt(id).toString(16),
+    id: printed,
     name,
     peerURLs: urlsOf(fields.get('peerURLs')),
     clientURLs: urlsOf(fields.get('clientURLs')),
