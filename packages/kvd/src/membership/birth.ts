@@ -31,6 +31,7 @@ const BOOTSTRAPPED_MS = 1_000
  * @throws BootstrapError
  */
 export async function birthOf(options: BirthOptions): Promise<Birth> {
+  refuseSharedUrls(options.initialCluster)
   const others = [...options.initialCluster]
     .filter(([name]) => name !== options.name)
     .flatMap(([, urls]) => urls)
@@ -47,6 +48,14 @@ export async function birthOf(options: BirthOptions): Promise<Birth> {
   if (known !== undefined && known.clientURLs.length > 0)
     throw new BootstrapError(`member ${id} has already been bootstrapped`)
   return birth
+}
+
+/** Of two members with one URL the log would take only the first (etcd 2.3 etcdserver/config.go). */
+function refuseSharedUrls(initialCluster: BirthOptions['initialCluster']): void {
+  const urls = [...initialCluster.values()].flat()
+  if (new Set(urls).size === urls.length) return
+  const pairs = [...initialCluster].flatMap(([name, own]) => own.map((url) => `${name}=${url}`))
+  throw new BootstrapError(`initial cluster ${pairs.toSorted().join()} has duplicate url`)
 }
 
 /** The same for every first member: their common log begins with all of them. */
@@ -66,9 +75,6 @@ export function newBirth({
       `couldn't find local name "${name}" in the initial cluster configuration`,
     )
   const sorted = members.toSorted((left, right) => compareIds(left.id, right.id))
-  const [twice] = sorted.filter((member, at) => member.id === sorted[at + 1]?.id)
-  if (twice !== undefined)
-    throw new BootstrapError(`member exists with identical ID ${twice.id}: two have the same URLs`)
   const entries: Entry[] = []
   for (const { id, peerURLs } of sorted) {
     const index = entries.length + 1
