@@ -36,6 +36,8 @@ class Latency {
   #squares = 0
   #minimum = Infinity
   #maximum = 0
+  /** Answers that were timed: of the appends on their way at once only the first is. */
+  #timed = 0
   #success = 0
   #fail = 0
 
@@ -49,6 +51,7 @@ class Latency {
     if (this.#sent === undefined || index < this.#sent.index) return
     const took = ms - this.#sent.ms
     this.#sent = undefined
+    this.#timed += 1
     this.#current = took
     this.#sum += took
     this.#squares += took * took
@@ -62,7 +65,7 @@ class Latency {
   }
 
   json(): object {
-    const count = Math.max(1, this.#success)
+    const count = Math.max(1, this.#timed)
     const average = this.#sum / count
     const variance = Math.max(0, this.#squares / count - average * average)
     return {
