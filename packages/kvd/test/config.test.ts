@@ -184,6 +184,55 @@ t.test('one who may become a proxy needs no client URLs to advertise', async (tt
   tt.match(refusalOf([...discovery, '--discovery-fallback', 'exit']), /^1 .*is required when/)
 })
 
+t.test('a cluster of several members', async (tt) => {
+  const three = 'a=http://h:1,b=http://i:1,c=http://j:1,b=http://i:2'
+  const flags = ['--name', 'b', '--initial-advertise-peer-urls', 'http://i:1,http://i:2']
+  const config = configOf([...flags, '--initial-cluster', three])
+  tt.same(
+    [...config.initialCluster],
+    [
+      ['a', ['http://h:1']],
+      ['b', ['http://i:1', 'http://i:2']],
+      ['c', ['http://j:1']],
+    ],
+  )
+  tt.same(config.clusterPeerURLs, ['http://h:1', 'http://i:1', 'http://i:2', 'http://j:1'])
+  const alone = configOf(flags)
+  tt.same(
+    [...alone.initialCluster],
+    [['b', ['http://i:1', 'http://i:2']]],
+    'unless it is said, a member is alone',
+  )
+})
+
+t.test('how a member comes to its cluster, and lets others in', async (tt) => {
+  type Fields = 'clusterState' | 'forcesNewCluster' | 'isReconfigStrict' | 'addsVoters'
+  const usual: Pick<Config, Fields> = {
+    clusterState: 'new',
+    forcesNewCluster: false,
+    isReconfigStrict: false,
+    addsVoters: false,
+  }
+  const cases: [argv: string[], env: Record<string, string>, changed: Partial<typeof usual>][] = [
+    [[], {}, {}],
+    [['--initial-cluster-state', 'existing'], {}, { clusterState: 'existing' }],
+    [['--initial-cluster-state=new'], { ETCD_INITIAL_CLUSTER_STATE: 'existing' }, {}],
+    [[], { ETCD_INITIAL_CLUSTER_STATE: 'existing' }, { clusterState: 'existing' }],
+    [['--force-new-cluster'], {}, { forcesNewCluster: true }],
+    [['--force-new-cluster=false'], { ETCD_FORCE_NEW_CLUSTER: 'true' }, {}],
+    [['-strict-reconfig-check'], {}, { isReconfigStrict: true }],
+    [[], { KVD_STRICT_RECONFIG_CHECK: 'true' }, { isReconfigStrict: true }],
+    [['--add-members-as-voters'], {}, { addsVoters: true }],
+    [[], { KVD_ADD_MEMBERS_AS_VOTERS: '1' }, { addsVoters: true }],
+  ]
+  for (const [argv, env, changed] of cases)
+    tt.match(
+      configOf(argv, env),
+      { ...usual, ...changed },
+      `${argv.join(' ')} ${JSON.stringify(env)}`,
+    )
+})
+
 t.test('an initial cluster that this member is one of', async (tt) => {
   const flags = ['--name', 'a', '--initial-advertise-peer-urls', 'http://h:1,http://h:2']
   const right = [
@@ -233,6 +282,14 @@ t.test('mistakes, in the words and with the statuses of the original', async (tt
     [['--event-history', '0'], '1 flag -event-history: at least 1 event must be kept'],
     [['--snapshot-count=0'], '1 flag -snapshot-count: must be at least 1'],
     [['--proxy', 'maybe'], '2+ invalid value "maybe" for flag -proxy: invalid value'],
+    [
+      ['--strict-reconfig-check=maybe'],
+      '2+ invalid boolean value "maybe" for -strict-reconfig-check: parse error',
+    ],
+    [
+      ['--force-new-cluster=maybe'],
+      '2+ invalid boolean value "maybe" for -force-new-cluster: parse error',
+    ],
     [
       ['--initial-cluster-state', 'old'],
       '2+ invalid value "old" for flag -initial-cluster-state: invalid value',
