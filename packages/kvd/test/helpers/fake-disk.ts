@@ -32,6 +32,8 @@ export class FakeDisk implements Disk {
   /** Everything that was ever handed to it. */
   readonly batches: Batch[] = []
   isClosed = false
+  /** An instant disk may have no room, or not answer. */
+  health: 'good' | 'full' | 'stuck' = 'good'
   /** Batches that came after `close`, which a real disk would drop. */
   batchesTooLate = 0
   readonly #isInstant: boolean
@@ -58,7 +60,13 @@ export class FakeDisk implements Disk {
     }
     this.batches.push(batch)
     this.#pending.push(batch)
-    if (this.#isInstant) setImmediate(() => this.waiting > 0 && this.commit())
+    if (this.#isInstant) setImmediate(() => this.#settle())
+  }
+
+  #settle(): void {
+    if (this.waiting === 0 || this.health === 'stuck') return
+    if (this.health === 'good') this.commit()
+    else this.fill('full')
   }
 
   /** The batch that has waited longest is durable now. */
