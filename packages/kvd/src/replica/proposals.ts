@@ -1,6 +1,8 @@
 import type { LostProposal, Proposal, Refused } from '../raft/types.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
 
+const TOO_MANY = 'etcdserver: too many requests'
+
 /** Hears what became of a proposal, once. */
 export type Waiter<T> = (outcome: T | Refusal) => void
 
@@ -15,6 +17,8 @@ export interface ProposalsOptions {
   /** Of every id that this process makes; no other process has the same. */
   readonly prefix: string
   readonly requestTimeoutMs: number
+  /** Of all that wait here, whether somebody leads or not; one is always taken. */
+  readonly bytesMax: number
   readonly nowMs: () => number
   readonly propose: (proposal: Proposal) => 'taken' | Refused
   /** Why a proposal of then may not have been answered. */
@@ -34,6 +38,7 @@ export class Proposals<T> {
   /** Not proposed yet: nobody leads, or the leader is about to hand over. */
   #queue: Pending<T>[] = []
   #count = 0
+  #bytes = 0
   #failed = 0
 
   constructor(options: ProposalsOptions) {
@@ -50,7 +55,12 @@ export class Proposals<T> {
   }
 
   add(data: Uint8Array, waiter: Waiter<T>): void {
-    const { kind, nowMs } = this.#options
+    const { kind, nowMs, bytesMax } = this.#options
+    if (this.#bytes > 0 && this.#bytes + data.length > bytesMax) {
+      this.refuse(waiter, TOO_MANY)
+      return
+    }
+    this.#bytes += data.length
     this.#try({ kind, id: this.#nextId(), data, waiter, sinceMs: nowMs() })
   }
 
@@ -62,7 +72,7 @@ export class Proposals<T> {
   #try(pending: Pending<T>): void {
     const result = this.#options.propose(pending)
     if (result === 'taken') this.#pending.set(pending.id, pending)
-    else if (result === 'full') this.refuse(pending.waiter, 'etcdserver: too many requests')
+    else if (result === 'full') this.#giveUp(pending, TOO_MANY)
     else this.#queue.push(pending)
   }
 
@@ -79,6 +89,7 @@ export class Proposals<T> {
     const pending = this.#pending.get(id)
     if (pending === undefined) return
     this.#pending.delete(id)
+    this.#bytes -= pending.data.length
     this.#options.answered(this.#options.nowMs() - pending.sinceMs)
     pending.waiter(outcome)
   }
@@ -97,22 +108,27 @@ export class Proposals<T> {
   expire(): void {
     const { nowMs, requestTimeoutMs, lateCause } = this.#options
     const oldest = nowMs() - requestTimeoutMs
-    for (const [id, { sinceMs, waiter }] of this.#pending) {
-      if (sinceMs >= oldest) continue
+    for (const [id, pending] of this.#pending) {
+      if (pending.sinceMs >= oldest) continue
       this.#pending.delete(id)
-      this.refuse(waiter, lateCause(sinceMs))
+      this.#giveUp(pending, lateCause(pending.sinceMs))
     }
     const late = this.#queue.filter(({ sinceMs }) => sinceMs < oldest)
     if (late.length === 0) return
     this.#queue = this.#queue.filter(({ sinceMs }) => sinceMs >= oldest)
-    for (const { sinceMs, waiter } of late) this.refuse(waiter, lateCause(sinceMs))
+    for (const pending of late) this.#giveUp(pending, lateCause(pending.sinceMs))
   }
 
   refuseAll(cause: string): void {
     const all = [...this.#pending.values(), ...this.#queue]
     this.#pending.clear()
     this.#queue = []
-    for (const { waiter } of all) this.refuse(waiter, cause)
+    for (const pending of all) this.#giveUp(pending, cause)
+  }
+
+  #giveUp({ data, waiter }: Pending<T>, cause: string): void {
+    this.#bytes -= data.length
+    this.refuse(waiter, cause)
   }
 
   /** Answers a proposer whose proposal goes nowhere. */

@@ -15,6 +15,7 @@ import type { ChangeProblem } from '../membership/roster.ts'
 import { requestPrefix } from './request-id.ts'
 import { Proposals, type Waiter } from './proposals.ts'
 import { QuorumReads, type Reader } from './quorum-reads.ts'
+import { UNCOMMITTED_BYTES_MAX } from './start.ts'
 
 const HOUSEKEEPING_MS = 500
 const STALLED_MS_MAX = 10_000
@@ -68,6 +69,7 @@ export class Replica {
     const lateCause = (sinceMs: number): string => this.#leadership.lateCause(sinceMs)
     const shared = {
       requestTimeoutMs,
+      bytesMax: UNCOMMITTED_BYTES_MAX,
       nowMs,
       propose: (proposal: Proposal) => core.propose(proposal),
       lateCause,

@@ -11,7 +11,7 @@ import type { ReplicaOptions } from './options.ts'
 /** Limits of etcd 2.3 (etcdserver/raft.go), the last two of raft.md 3.1. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024
 const WINDOW = { messages: 512, bytes: 16 * 1024 * 1024 }
-const UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024
+export const UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024
 const APPLY_BYTES_MAX = 4 * 1024 * 1024
 
 /** The log that a member starts with. */

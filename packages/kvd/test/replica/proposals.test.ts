@@ -16,7 +16,7 @@ interface Bench {
   readonly propose: (name: string) => void
 }
 
-function bench(): Bench {
+function bench(bytesMax = 10_000): Bench {
   const given: string[] = []
   const core: Bench['core'] = { answer: 'taken' }
   const clock = { now: 0 }
@@ -26,6 +26,7 @@ function bench(): Bench {
     kind: 'conf',
     prefix: 'a.1.',
     requestTimeoutMs: 100,
+    bytesMax,
     nowMs: () => clock.now,
     propose: ({ id, data }) => {
       given.push(`${id} ${Buffer.from(data).toString()}`)
@@ -91,6 +92,33 @@ t.test('where too much waits, one more is refused at once', async (tt) => {
   proposals.retry()
   tt.equal(told[1], 'y: 300 etcdserver: too many requests @0')
   tt.same([proposals.count, proposals.failed], [0, 2])
+})
+
+t.test('so many bytes may wait, whoever leads, and one always', async (tt) => {
+  for (const answer of ['taken', 'noLeader'] as const) {
+    const { proposals, given, core, clock, told, propose } = bench(10)
+    core.answer = answer
+    propose('longer than ten')
+    propose('a')
+    const refused = '300 etcdserver: too many requests @0'
+    tt.same(told, [`a: ${refused}`], answer)
+    clock.now = 101
+    proposals.expire()
+    tt.equal(told.length, 2, 'who is told leaves room')
+    for (const name of ['1234', '567890', 'b']) propose(name)
+    tt.same(told.slice(2), [`b: ${refused}`], 'ten are not too many, eleven are')
+    core.answer = 'taken'
+    proposals.retry()
+    proposals.lost([{ id: 'a.1.2', why: 'dropped' }])
+    propose('c')
+    tt.same(told.slice(3), [`c: ${refused}`], 'what is tried again waits still')
+    proposals.applied('a.1.3', undefined)
+    propose('d')
+    tt.equal(given.at(-1)?.slice(-1), 'd', 'there is room again')
+    proposals.refuseAll('over')
+    propose('1234567890')
+    tt.equal(proposals.count, 1)
+  }
 })
 
 t.test('what is lost is tried once more under a new name', async (tt) => {
