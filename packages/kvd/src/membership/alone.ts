@@ -26,16 +26,15 @@ export function aloneLog(options: AloneOptions): {
   readonly kept: readonly Entry[]
   readonly added: readonly Entry[]
 } {
-  const { id, term, commit, base, entries, peerURLs } = options
-  const kept = entries.filter(({ index }) => index <= commit)
-  const members = membersAt(options, kept)
-  const changes: MemberChange[] = [...members]
+  const { id, term, base, peerURLs } = options
+  const { kept, roles } = committedOf(options)
+  const changes: MemberChange[] = [...roles.keys()]
     .filter((member) => member !== id)
     .toSorted()
     .map((member) => ({ type: 'remove', id: member }))
-  const own = members.has(id)
-  if (!own) changes.unshift({ type: 'add', id, peerURLs, isLearner: false })
-  else if (options.conf.learners.includes(id)) changes.unshift({ type: 'promote', id })
+  const own = roles.get(id)
+  if (own === undefined) changes.unshift({ type: 'add', id, peerURLs, isLearner: false })
+  else if (own === 'learner') changes.unshift({ type: 'promote', id })
   const added: Entry[] = []
   let before = kept.at(-1) ?? base
   for (const change of changes) {
@@ -48,16 +47,38 @@ export function aloneLog(options: AloneOptions): {
   return { kept, added }
 }
 
-function membersAt(
-  { conf, applied }: AloneOptions,
-  entries: readonly Entry[],
-): ReadonlySet<MemberId> {
-  const members = new Set([...conf.voters, ...conf.learners])
+type Roles = Map<MemberId, 'voter' | 'learner'>
+
+/**
+ * What was committed, and who was a member then. How far that goes may be known a little late; while
+ * this member was the only one that counts, all that its disk had was committed.
+ */
+function committedOf({ id, commit, conf, applied, entries }: AloneOptions): {
+  readonly kept: readonly Entry[]
+  readonly roles: Roles
+} {
+  const roles: Roles = new Map()
+  for (const voter of conf.voters) roles.set(voter, 'voter')
+  for (const learner of conf.learners) roles.set(learner, 'learner')
+  const kept: Entry[] = []
   for (const entry of entries) {
-    if (entry.kind !== 'conf' || entry.index <= applied) continue
-    const change = decodeChange(entry)
-    if (change.type === 'add') members.add(change.id)
-    else if (change.type === 'remove') members.delete(change.id)
+    if (entry.index > commit && !isAlone(roles, id)) break
+    kept.push(entry)
+    if (entry.kind === 'conf' && entry.index > applied) follow(roles, decodeChange(entry))
   }
-  return members
+  return { kept, roles }
+}
+
+function isAlone(roles: Roles, id: MemberId): boolean {
+  return (
+    roles.get(id) === 'voter' &&
+    ![...roles].some(([other, role]) => other !== id && role === 'voter')
+  )
+}
+
+function follow(roles: Roles, change: MemberChange): void {
+  if (change.type === 'add' && !roles.has(change.id))
+    roles.set(change.id, change.isLearner ? 'learner' : 'voter')
+  else if (change.type === 'promote' && roles.has(change.id)) roles.set(change.id, 'voter')
+  else if (change.type === 'remove') roles.delete(change.id)
 }
