@@ -97,9 +97,12 @@ async function createMember({
   readonly disk: Disk
 }): Promise<ServerMember> {
   const { identity: known, lastIndex, incarnation } = disk.recovered.loaded
-  // One that was told who it is, and nothing else yet, begins again.
+  // One that was told who it is, and nothing else yet, begins again: as one that joins, whatever the flags say now.
+  const clusterState = known === undefined ? config.clusterState : 'existing'
   const birth =
-    known === undefined || lastIndex === 0 ? await birthFor(config, logger, tls) : undefined
+    known === undefined || lastIndex === 0
+      ? await birthFor({ ...config, clusterState }, logger, tls)
+      : undefined
   const identity = birth?.identity ?? known
   if (identity === undefined) throw new Error('a member without data and without identity')
   const store = new Store({ historySize: config.eventHistory })

@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { openDisk } from '../src/storage/disk.ts'
 import { ask } from './helpers/asking.ts'
+import { batchOf, commit, OWNER } from './helpers/batches.ts'
 import { exchange, FORM, get, requestText } from './helpers/exchange.ts'
 import { freePorts, launch, spawnStore, type StoreProcess } from './helpers/store-process.ts'
 
@@ -164,6 +166,26 @@ t.test('the first write has index 4, and a restart keeps everything', async (tt)
   tt.match(past.body, '"value":"1"', 'the history too')
   await store.kill('SIGTERM')
 })
+
+t.test(
+  'a member that has joined, and heard nothing yet, begins no cluster of its own',
+  async (tt) => {
+    const dir = tt.testdir({ member: {} })
+    const disk = await openDisk({ directory: join(dir, 'member'), source: 'image' })
+    tt.equal(await commit(disk, batchOf([], { hard: { term: 4, vote: 'ab' } })), 'persisted')
+    await disk.close()
+    const ended = run(['--data-dir', dir, ...(await addresses())])
+    tt.equal(ended.status, 1)
+    tt.match(ended.stderr, 'etcdmain: cannot fetch cluster info from peer urls')
+    const again = await openDisk({ directory: join(dir, 'member'), source: 'image' })
+    tt.teardown(async () => await again.close())
+    tt.match(again.recovered.loaded, {
+      identity: OWNER,
+      hard: { term: 4, vote: 'ab' },
+      lastIndex: 0,
+    })
+  },
+)
 
 t.test('a new name or URL is published at the next start', async (tt) => {
   const dir = tt.testdir()
