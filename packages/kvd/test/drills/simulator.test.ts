@@ -21,7 +21,9 @@ const program = fileURLToPath(new URL('../simulator/main.js', import.meta.url))
 const needed = [
   'abaOverwrites',
   'batchesLost',
+  'clockJumps',
   'deepTruncations',
+  'expiredAcrossLeaders',
   'leaderChanges',
   'leadersRemoved',
   'learnersPromoted',

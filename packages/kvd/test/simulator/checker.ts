@@ -1,5 +1,7 @@
 import { isMajority } from '../../src/raft/progress.ts'
 import type { Entry, Ready } from '../../src/raft/types.ts'
+import { ExpiryChecker } from './expiry-checker.ts'
+import type { Machine } from './machine.ts'
 import { chainOf, type Member } from './member.ts'
 import type { Snapshot } from './virtual-disk.ts'
 
@@ -54,6 +56,9 @@ export type Counter =
   | 'transfers'
   | 'readsServed'
   | 'writesAnswered'
+  | 'clockJumps'
+  | 'expired'
+  | 'expiredAcrossLeaders'
 
 /** Looks at every member that has moved, and compares it with all that was ever true (correctness.md 1). */
 export class Checker {
@@ -69,6 +74,9 @@ export class Checker {
   readonly #spokenTerms = new Map<string, number>()
   #members: ReadonlyMap<string, Member> = new Map()
   maxCommit = 0
+  readonly #expiry = new ExpiryChecker()
+  /** Cluster time cannot be later, if something can be said about it at all. */
+  clusterMsMax: () => number = () => Infinity
 
   watch(members: ReadonlyMap<string, Member>): void {
     this.#members = members
@@ -99,6 +107,12 @@ export class Checker {
   ready(member: Member, ready: Ready): void {
     // Before a change of the configuration takes effect: what is committed now was so under the old one.
     this.look(member)
+    const clusterMs = this.#expiry.ready(member, ready)
+    this.#require(
+      clusterMs <= this.clusterMsMax(),
+      'S15',
+      () => `${member.id} stamps ${clusterMs}, a majority is not beyond ${this.clusterMsMax()}`,
+    )
     for (const message of ready.now) this.#spoken(member.id, message.term, message.type)
     for (const entry of ready.entries) {
       const there = this.#committed[entry.index]
@@ -274,12 +288,25 @@ export class Checker {
     if (known === undefined) {
       this.#applied[entry.index] = { id: entry.id, hash: machine.hash }
       this.#appliedFirst(entry)
+      this.#checkExpiries(entry, machine)
     } else
       this.#require(
         known.hash === machine.hash && known.id === entry.id,
         'S5',
         () => `${member.id} after ${entry.index} differs from whoever applied it first`,
       )
+  }
+
+  #checkExpiries(entry: Entry, { events }: Machine): void {
+    for (const { key, isAcross, earlyMs } of this.#expiry.applied(entry, events)) {
+      this.count('expired')
+      if (isAcross) this.count('expiredAcrossLeaders')
+      this.#require(
+        earlyMs === 0,
+        'S15',
+        () => `${key} expires at ${entry.index}, ${earlyMs} ms before its time`,
+      )
+    }
   }
 
   #appliedFirst(entry: Entry): void {

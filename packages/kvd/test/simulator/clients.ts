@@ -1,6 +1,6 @@
 import { command, type Command } from '../../src/store/command.ts'
 import type { Random } from '../helpers/random.ts'
-import { START_MS, type Cluster } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
 import { encodeRequest } from './machine.ts'
 import type { Member } from './member.ts'
 
@@ -49,7 +49,7 @@ export class Clients {
     this.#cluster.note(`request ${id} at ${member.id}`)
     const isTaken = isRead
       ? member.read(id)
-      : member.propose({ kind: 'request', id, data: encodeRequest(this.#command()) })
+      : member.propose({ kind: 'request', id, data: encodeRequest(this.#command(member)) })
     if (!isTaken) {
       this.#waiting.delete(id)
       this.#planRequest(client)
@@ -61,10 +61,10 @@ export class Clients {
     })
   }
 
-  #command(): Command {
+  #command(member: Member): Command {
     const random = this.#random
     const key = random.pick(['/a', '/b', '/d/x', '/d/y', '/q'])
-    const time = START_MS
+    const time = member.clock.wallMs
     const value = `${random.int(0, 99)}`
     const op = random.pick([
       'set',
@@ -75,7 +75,7 @@ export class Clients {
       'createInOrder',
       'sync',
     ] as const)
-    const expireAt = random.chance(0.2) ? time + random.int(10, 2000) : 0
+    const expireAt = random.chance(0.3) ? time + random.int(10, 2000) : 0
     const prevValue = op === 'compareAndSwap' ? `${random.int(0, 9)}` : ''
     return command({ op, key, time, value, expireAt, prevValue, recursive: op === 'delete' })
   }

@@ -6,11 +6,9 @@ import { Agenda } from './agenda.ts'
 import { Checker } from './checker.ts'
 import { encodeConf, hashText } from './machine.ts'
 import { chainOf, Member, type MemberPorts } from './member.ts'
+import { MemberClock, RATE_ERROR, START_MS } from './member-clock.ts'
 import { Network, type Parcel } from './network.ts'
 import { drawPlan, type Plan } from './plan.ts'
-
-/** When virtual time begins, milliseconds since 1970. */
-export const START_MS = 1_450_000_000_000
 
 /** What somebody outside wants to hear. */
 export interface Outside {
@@ -46,6 +44,10 @@ export class Cluster {
       this.#deliver(parcel),
     )
     this.checker.watch(this.members)
+    const { wrongClocks, confChanges } = this.plan
+    // Where changes of the configuration may give a majority to those that are wrong, nothing is promised.
+    if (wrongClocks === 'none' || (wrongClocks === 'minority' && !confChanges))
+      this.checker.clusterMsMax = () => START_MS + (1 + RATE_ERROR) * this.agenda.now
     this.#ports = this.#createPorts(this.random.fork())
     const ids = Array.from({ length: this.plan.members }, () => this.newId())
     const log = firstLog(ids)
@@ -57,8 +59,6 @@ export class Cluster {
       plan: this.plan,
       random,
       checker: this.checker,
-      wallMs: () => START_MS + this.agenda.now,
-      elapsedMs: () => this.agenda.now,
       send: (parcel) => {
         const { from, to } = parcel.message
         this.checker.sent(from, to, parcel.message)
@@ -92,10 +92,18 @@ export class Cluster {
   }
 
   add(id: string, log: readonly Entry[]): void {
-    const member = new Member(id, log, this.#ports)
+    const member = new Member(id, { log, clock: this.#newClock() }, this.#ports)
     this.members.set(id, member)
     member.start()
     this.#planTick(member)
+  }
+
+  #newClock(): MemberClock {
+    const { wrongClocks, driftingClocks, members } = this.plan
+    const wrongCount = { none: 0, minority: Math.floor((members - 1) / 2), all: Infinity }
+    const rate = driftingClocks ? 1 + RATE_ERROR * (2 * this.random.next() - 1) : 1
+    const isWrong = this.members.size < wrongCount[wrongClocks]
+    return new MemberClock(() => this.agenda.now, { rate, isWrong })
   }
 
   crash(

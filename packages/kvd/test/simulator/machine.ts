@@ -7,6 +7,7 @@ import {
 } from '../../src/store/command.ts'
 import { Store } from '../../src/store/store.ts'
 import type { Conf, ConfChange, Entry, Proposal } from '../../src/raft/types.ts'
+import type { StoreEvent } from '../../src/store/event.ts'
 import { textOf } from '../helpers/commands.ts'
 import type { Snapshot } from './virtual-disk.ts'
 
@@ -44,6 +45,8 @@ export function removedBy({ data }: Entry): string | undefined {
 /** What a member makes of the log: the v2 store, who counts, and a hash over everything that happened. */
 export class Machine {
   readonly store = new Store({ historySize: HISTORY })
+  /** What the last entry has brought about. */
+  events: StoreEvent[] = []
   conf: Conf
   readonly removed: Set<string>
   index: number
@@ -55,6 +58,13 @@ export class Machine {
     this.index = snapshot.index
     this.hash = snapshot.hash
     this.store.load(snapshot.state, snapshot.rows, snapshot.events)
+    this.store.watchers.add({
+      key: '/',
+      recursive: true,
+      since: 0,
+      mode: 'resumable',
+      deliver: (event) => this.events.push(event),
+    })
   }
 
   /** The store before anything happened. */
@@ -67,6 +77,7 @@ export class Machine {
   /** Carries out an entry. A change of the configuration comes back as what it is worth here. */
   apply(entry: Entry): ConfChange | undefined {
     this.index = entry.index
+    this.events = []
     if (entry.kind === 'conf') {
       const change = this.#judge(JSON.parse(Buffer.from(entry.data).toString()))
       this.hash = hashText(`${entry.index} ${entry.term} ${JSON.stringify(change)}`, this.hash)
@@ -74,7 +85,8 @@ export class Machine {
     }
     const outcome =
       entry.kind === 'noop' ? undefined : this.store.apply(decodeCommand(Buffer.from(entry.data)))
-    this.hash = hashText(`${entry.index} ${entry.term} ${textOf(outcome)}`, this.hash)
+    const text = `${entry.index} ${entry.term} ${textOf(outcome)} ${this.store.index}`
+    this.hash = hashText(text, this.hash)
     return undefined
   }
 

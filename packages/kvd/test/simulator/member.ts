@@ -1,8 +1,10 @@
 import { Core } from '../../src/raft/core.ts'
 import type { Entry, Message, Proposal, Ready } from '../../src/raft/types.ts'
+import { command } from '../../src/store/command.ts'
 import type { Random } from '../helpers/random.ts'
 import type { Checker } from './checker.ts'
-import { hashText, Machine, removedBy, stampRequest } from './machine.ts'
+import { encodeRequest, hashText, Machine, removedBy, stampRequest } from './machine.ts'
+import type { MemberClock } from './member-clock.ts'
 import type { Parcel } from './network.ts'
 import type { Plan } from './plan.ts'
 import { VirtualDisk, type DiskBatch, type Snapshot } from './virtual-disk.ts'
@@ -11,9 +13,6 @@ export interface MemberPorts {
   readonly plan: Plan
   readonly random: Random
   readonly checker: Checker
-  /** A member's clocks: the one on the wall, and the one that only runs. */
-  wallMs(member: Member): number
-  elapsedMs(member: Member): number
   send(parcel: Parcel): void
   /** The disk has something to do: its oldest batch becomes durable some time later. */
   diskWanted(member: Member): void
@@ -27,6 +26,9 @@ export interface MemberPorts {
   lost(member: Member, id: string, why: 'overwritten' | 'dropped'): void
 }
 
+/** Ticks between two looks at what is due. */
+const SYNC_TICKS = 5
+
 interface Written {
   readonly batch: DiskBatch
   readonly after: readonly Message[]
@@ -35,6 +37,7 @@ interface Written {
 /** A process: the core, and around it what carries out its wishes. */
 export class Member {
   readonly id: string
+  readonly clock: MemberClock
   readonly disk: VirtualDisk
   readonly #ports: MemberPorts
   core: Core | undefined
@@ -49,12 +52,18 @@ export class Member {
   #reads: { readonly index: number; readonly ids: readonly string[] }[] = []
   #image: Snapshot
   #toApply: Entry[] = []
+  #ticks = 0
 
-  constructor(id: string, log: readonly Entry[], ports: MemberPorts) {
+  constructor(
+    id: string,
+    first: { readonly log: readonly Entry[]; readonly clock: MemberClock },
+    ports: MemberPorts,
+  ) {
     const start = Machine.empty()
     this.id = id
+    this.clock = first.clock
     this.#ports = ports
-    this.disk = new VirtualDisk(start, log)
+    this.disk = new VirtualDisk(start, first.log)
     this.#image = start
     this.machine = new Machine(start)
   }
@@ -75,8 +84,8 @@ export class Member {
       electionTicks: plan.electionTicks,
       heartbeatTicks: 1,
       random: () => random.next(),
-      clock: () => this.#ports.wallMs(this),
-      elapsed: () => this.#ports.elapsedMs(this),
+      clock: () => this.clock.wallMs,
+      elapsed: () => this.clock.elapsedMs,
       stamp: stampRequest,
       chain: chainOf,
       removes: removedBy,
@@ -105,7 +114,22 @@ export class Member {
 
   tick(): void {
     this.core?.tick()
+    this.#ticks += 1
+    if (this.#ticks % SYNC_TICKS === 0) this.#letExpire()
     this.pump()
+  }
+
+  /** A leader proposes to let expire what is due. */
+  #letExpire(): void {
+    const due = this.machine.store.nextExpiry
+    if (this.core?.view.role !== 'leader' || due === undefined) return
+    const time = this.core.clusterNow()
+    if (due > time) return
+    this.core.propose({
+      kind: 'request',
+      id: '',
+      data: encodeRequest(command({ op: 'sync', time })),
+    })
   }
 
   receive({ message, snapshot }: Parcel): void {

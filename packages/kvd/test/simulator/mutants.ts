@@ -29,7 +29,7 @@ function mutant(
   }
 }
 
-/** The list of correctness.md 2.6, as far as what it breaks is there. */
+/** The list of correctness.md 2.6. A place outside of src/ stands in for a driver that is wrong. */
 export const mutants: readonly Mutant[] = [
   mutant('M01', 'a vote leaves before it is on the disk', [
     'raft/state.js',
@@ -182,6 +182,16 @@ export const mutants: readonly Mutant[] = [
       "        tickReads(state);\n        if (state.lead !== NONE && state.role === 'follower' && state.electionElapsed % 3 === 2) for (const proposal of state.again?.splice(0) ?? []) state.send(state.lead, { type: 'prop', proposal });",
     ],
   ),
+  mutant('M24', 'keys expire by the clock of the member', [
+    '../test/simulator/member.js',
+    'const change = this.machine.apply(entry);',
+    "this.machine.store.apply(command({ op: 'sync', time: this.clock.wallMs }));\n        const change = this.machine.apply(entry);",
+  ]),
+  mutant('M25', 'a TTL counts by the clock of the member that was asked', [
+    'raft/proposals.js',
+    "proposal.kind === 'request' ? options.stamp(proposal, clusterNow(state)) : proposal",
+    'proposal',
+  ]),
   mutant(
     'M27',
     'a joiner with an empty log campaigns',
@@ -216,5 +226,15 @@ export const mutants: readonly Mutant[] = [
     'raft/election.js',
     '&& !state.isDamaged;',
     '&& !state.isDamaged && state.isVoter();',
+  ]),
+  mutant('M33', 'cluster time is what the leader’s own clock says', [
+    'raft/cluster-clock.js',
+    'const reached = quorumValue(conf, (id) => id === state.id ? options.clock() : (clocks.get(id) ?? -Infinity) + elapsed);',
+    'const reached = options.clock();',
+  ]),
+  mutant('M34', 'an entry may be earlier than the last sync', [
+    'store/store.js',
+    'given.time < this.#stats.syncTime ?',
+    'given.time < 0 ?',
   ]),
 ]

@@ -4,6 +4,8 @@ import { FigureEight } from './figure-eight.ts'
 import { encodeConf } from './machine.ts'
 import type { Member } from './member.ts'
 
+const HOUR_MS = 3_600_000
+
 /** Breaks what the plan of the seed allows, now and then, as long as the cluster is to suffer. */
 export class Nemesis {
   readonly #cluster: Cluster
@@ -41,6 +43,7 @@ export class Nemesis {
         () => this.#heal(),
       )
     if (plan.pauses) faults.push(() => this.#pause(this.#anyMember()))
+    if (plan.wrongClocks !== 'none') faults.push(() => this.#setClock())
     if (plan.confChanges) faults.push(() => this.#changeConf())
     if (plan.transfers) faults.push(() => this.#transfer())
     if (plan.ambushes) faults.push(() => this.#ambush())
@@ -86,6 +89,16 @@ export class Nemesis {
     this.#cluster.agenda.after(this.#random.int(1, 5 * electionTicks * tickMs), () => {
       member.isPaused = false
     })
+  }
+
+  #setClock(): void {
+    const wrong = [...this.#cluster.members.values()].filter(({ clock }) => clock.isWrong)
+    if (wrong.length === 0) return
+    const member = this.#random.pick(wrong)
+    const offsetMs = this.#random.int(-HOUR_MS, HOUR_MS)
+    this.#cluster.note(`clock ${member.id} ${offsetMs}`)
+    this.#cluster.checker.count('clockJumps')
+    member.clock.offsetMs = offsetMs
   }
 
   #transfer(): void {

@@ -18,6 +18,9 @@ export interface Plan {
   readonly oneWayCuts: boolean
   readonly pauses: boolean
   readonly skewedTicks: boolean
+  /** Whose wall clocks may be set to anything. */
+  readonly wrongClocks: 'none' | 'minority' | 'all'
+  readonly driftingClocks: boolean
   readonly confChanges: boolean
   readonly transfers: boolean
   readonly damage: boolean
@@ -53,6 +56,8 @@ export function drawPlan(random: Random): Plan {
     oneWayCuts: isOn(),
     pauses: isOn(),
     skewedTicks: isOn(),
+    wrongClocks: random.pick(['none', 'none', 'minority', 'all'] as const),
+    driftingClocks: isOn(),
     confChanges: isOn(),
     transfers: isOn(),
     damage: random.chance(0.15) && members >= 3,

@@ -19,6 +19,7 @@ const LEADER_WITHIN = 5
 const CAUGHT_UP_WITHIN = 20
 const ANSWERED_WITHIN = 10
 const DEPOSED_WITHIN = 2
+const EXPIRED_WITHIN_MS = 1_000
 
 /** The life of one seed: faults, then peace, then the promises that hold in peace. */
 class World {
@@ -60,6 +61,8 @@ class World {
     this.#checkDeposed()
     this.#untilLed()
     this.#clients.isOver = true
+    const second = EXPIRED_WITHIN_MS / this.#timeout
+    this.#within('S15', second + this.#slack, () => this.#isExpired)
     this.#within(
       'V2',
       CAUGHT_UP_WITHIN + 4 * this.#slack,
@@ -128,6 +131,13 @@ class World {
     const view = leader.core?.view
     if (view?.role !== 'leader' || view.term !== term)
       throw new Violation('V4', `${lost} was cut off and came back: term ${term} is ${view?.term}`)
+  }
+
+  /** What is due has expired at the leader. */
+  get #isExpired(): boolean {
+    const { core, machine } = this.#cluster.settledLeader ?? {}
+    const due = machine?.store.nextExpiry ?? Infinity
+    return core !== undefined && due > core.clusterNow()
   }
 
   /** A leader that hears nobody stops saying that it leads (V5). */
