@@ -20,6 +20,7 @@ import {
   settleReads,
   tickReads,
 } from './reads.ts'
+import { handleLost, handleWhole, isCurrent } from './recovery.ts'
 import {
   advanceCommit,
   failSnapshot,
@@ -39,6 +40,7 @@ import {
   NONE,
   type Conf,
   type ConfChange,
+  type HardState,
   type MemberId,
   type Message,
   type MessageOf,
@@ -59,11 +61,12 @@ import {
 export class Core {
   readonly #state: State
   #told: { lead: MemberId; role: Role } = { lead: NONE, role: 'follower' }
-  #toldHard: { term: number; vote: MemberId; commit: number }
+  #toldHard: HardState
 
   constructor(options: CoreOptions) {
     this.#state = new State(options)
-    this.#toldHard = options.start.hard
+    // Found at the start, damage has to be on the disk before anything is added to the log.
+    this.#toldHard = { ...options.start.hard, isDamaged: false }
   }
 
   get id(): MemberId {
@@ -104,7 +107,7 @@ export class Core {
   /** Takes a message from another member, or from itself out of `after`. */
   step(message: Message): void {
     const state = this.#state
-    if (message.to !== state.id) return
+    if (message.to !== state.id || !isCurrent(state, message)) return
     if (message.term > state.term) {
       if (!this.#enterLater(message)) return
     } else if (message.term < state.term) {
@@ -186,6 +189,12 @@ export class Core {
       case 'propResp':
         handlePropResp(state, message)
         break
+      case 'lost':
+        handleLost(state, message)
+        break
+      case 'whole':
+        handleWhole(state, message)
+        break
       case 'timeoutNow':
         if (state.role === 'follower' && state.isPromotable) campaign(state, true)
         break
@@ -259,11 +268,6 @@ export class Core {
   snapshotFailed(id: MemberId): void {
     const progress = this.#state.progress.get(id)
     if (progress?.state === 'snapshot') failSnapshot(progress)
-  }
-
-  /** The member has lost what it had acknowledged, or has it again (raft.md 5.6). */
-  setDamaged(isDamaged: boolean): void {
-    this.#state.isDamaged = isDamaged
   }
 
   /** A committed change of the configuration takes effect. Returns the configuration. */
@@ -374,9 +378,14 @@ export class Core {
   }
 
   #isHardNews(): boolean {
-    const { term, vote, commit } = this.#state.hard
+    return this.#isSyncNews() || this.#state.log.commit !== this.#toldHard.commit
+  }
+
+  /** What has to be on the disk before messages may speak of it. */
+  #isSyncNews(): boolean {
+    const { term, vote, isDamaged } = this.#state
     const told = this.#toldHard
-    return term !== told.term || vote !== told.vote || commit !== told.commit
+    return term !== told.term || vote !== told.vote || isDamaged !== told.isDamaged
   }
 
   #isSoftNews(): boolean {
@@ -391,8 +400,7 @@ export class Core {
     const { seq, log, install, reads } = state
     const soft = this.#isSoftNews() ? { lead: state.lead, role: state.role } : undefined
     const hard = this.#isHardNews() ? state.hard : undefined
-    const mustSync =
-      hard !== undefined && (hard.term !== this.#toldHard.term || hard.vote !== this.#toldHard.vote)
+    const mustSync = this.#isSyncNews()
     const entries = log.takeUnwritten(seq)
     const committed = log.takeCommitted(state.options.maxApplyBytes)
     keepPromises(state, committed)

@@ -1,5 +1,5 @@
 import { clusterNow, noteClock } from './cluster-clock.ts'
-import { createProgress, isMajority } from './progress.ts'
+import { createProgress, isMajority, type Progress } from './progress.ts'
 import { retryReads } from './reads.ts'
 import { appendOwn } from './replication.ts'
 import type { State } from './state.ts'
@@ -122,13 +122,14 @@ function becomeLeader(state: State): void {
   state.pendingConfIndex = state.log.last
 }
 
+function isCounting(progress: Progress | undefined): boolean {
+  return progress?.isActive === true && !progress.isDamaged
+}
+
 /** A leader that a majority does not hear any more must not go on saying that it leads. */
 export function checkQuorum(state: State): void {
   const { conf, progress, id } = state
-  const isAlive = isMajority(
-    conf,
-    (voter) => voter === id || progress.get(voter)?.isActive === true,
-  )
+  const isAlive = isMajority(conf, (voter) => voter === id || isCounting(progress.get(voter)))
   for (const other of progress.values()) other.isActive = false
   if (!isAlive) becomeFollower(state, state.term, NONE)
 }

@@ -25,6 +25,19 @@ export interface Progress {
   sentCommit: number
   /** It has lost acknowledged entries and does not count until it has them again. */
   isDamaged: boolean
+  /** It has lost them and does not know yet. */
+  hasLost: boolean
+  /** What it had acknowledged in earlier lives. */
+  ackedBefore: number
+  recovery: Recovery | undefined
+}
+
+/** A damaged member on its way to be whole. */
+interface Recovery {
+  /** Heartbeats of this round confirm that the leader still led when it had heard of the damage. */
+  readonly round: number
+  /** Where the log ended when they had. */
+  readonly upTo: { readonly index: number; readonly lastTerm: number } | undefined
 }
 
 export function createProgress(last: number): Progress {
@@ -39,6 +52,9 @@ export function createProgress(last: number): Progress {
     readBatch: 0,
     sentCommit: 0,
     isDamaged: false,
+    hasLost: false,
+    ackedBefore: 0,
+    recovery: undefined,
   }
 }
 

@@ -1,4 +1,5 @@
 import { isMajority } from './progress.ts'
+import { hasConfirmed } from './recovery.ts'
 import type { LeaderRead, State } from './state.ts'
 import { NONE, type MessageOf } from './types.ts'
 
@@ -66,11 +67,7 @@ export function confirmReads(state: State): boolean {
 /** Leader: answers the reads that a majority has confirmed. */
 export function settleReads(state: State): void {
   const isConfirmed = ({ round }: LeaderRead): boolean =>
-    round > 0 &&
-    isMajority(
-      state.conf,
-      (id) => id === state.id || (state.progress.get(id)?.readBatch ?? 0) >= round,
-    )
+    round > 0 && isMajority(state.conf, (id) => hasConfirmed(state, id, round))
   const confirmed = state.leaderReads.filter(isConfirmed)
   if (confirmed.length === 0) return
   state.leaderReads = state.leaderReads.filter((read) => !confirmed.includes(read))

@@ -4,6 +4,7 @@ import { sizeOf } from './log.ts'
 import { freeUpTo, isFull, probe, quorumValue, type Progress } from './progress.ts'
 import { notePlace } from './promises.ts'
 import { settleReads } from './reads.ts'
+import { noteHealth, noteMissing, settleRecoveries } from './recovery.ts'
 import type { State } from './state.ts'
 import { NONE, type Entry, type MemberId, type MessageOf, type Proposal } from './types.ts'
 
@@ -112,7 +113,7 @@ export function handleAppResp(state: State, message: MessageOf<'appResp'>): void
   if (progress === undefined) return
   const { index } = message
   progress.isActive = true
-  progress.isDamaged = message.isDamaged
+  noteHealth(state, message, progress)
   invariant(
     index <= state.log.last,
     'match',
@@ -147,6 +148,7 @@ export function handleAppReject(state: State, message: MessageOf<'appReject'>): 
   const isStale =
     progress.state === 'replicate' ? index <= progress.match : index !== progress.next - 1
   if (isStale || progress.state === 'snapshot') return
+  noteMissing(state, message.from, progress, index)
   const meeting = lastUpToTerm(state, Math.min(hintIndex, state.log.last), hintTerm)
   probe(progress, Math.min(meeting, index - 1) + 1)
   progress.isSearching = true
@@ -191,15 +193,18 @@ export function sendHeartbeats(state: State): void {
   for (const [id, progress] of state.progress) {
     if (id === state.id) continue
     const commit = Math.min(progress.match, state.log.commit)
-    state.send(id, { type: 'hb', commit, readBatch: state.readRound, clusterMs })
+    const life = state.incarnations.get(id) ?? 0
+    state.send(id, { type: 'hb', commit, life, readBatch: state.readRound, clusterMs })
   }
 }
 
 export function handleHb(state: State, message: MessageOf<'hb'>): void {
-  const { readBatch, clusterMs, from } = message
-  state.log.commitTo(message.commit)
+  const { commit, life, readBatch, clusterMs, from } = message
+  // What an earlier life has acknowledged may be lost.
+  if (life === state.options.incarnation) state.log.commitTo(commit)
   noteClusterTime(state, clusterMs)
-  state.send(from, { type: 'hbResp', readBatch, wallMs: state.options.clock() })
+  const { isDamaged, options } = state
+  state.send(from, { type: 'hbResp', readBatch, wallMs: options.clock(), isDamaged })
 }
 
 /** Leader: an answer also shows that the way is free, so what was lost is sent again. */
@@ -208,11 +213,13 @@ export function handleHbResp(state: State, message: MessageOf<'hbResp'>): void {
   if (progress === undefined) return
   progress.isActive = true
   noteClock(state, message.from, message.wallMs)
+  noteHealth(state, message, progress)
   progress.readBatch = Math.max(progress.readBatch, message.readBatch)
   progress.isProbeSent = false
   if (progress.state === 'replicate' && progress.match < state.log.last)
     sendAppend(state, message.from, progress, true)
   settleReads(state)
+  settleRecoveries(state)
 }
 
 /** Leader: hands over to a member that has everything. */

@@ -34,7 +34,7 @@ export interface CoreOptions {
   readonly chain: Chain
   /** Whom an entry that changes the configuration removes. */
   readonly removes: (entry: Entry) => MemberId | undefined
-  /** Differs from one life of the process to the next: numbers of read batches must not come again. */
+  /** Greater with each life of the process, from 1 on: an earlier life's messages count for nothing. */
   readonly incarnation: number
   readonly maxMessageBytes: number
   readonly window: Window
@@ -93,7 +93,9 @@ export class State {
   role: Role = 'follower'
   lead: MemberId = NONE
   conf: Conf
-  isDamaged = false
+  isDamaged: boolean
+  /** The latest life of each other member that was heard of. */
+  readonly incarnations = new Map<MemberId, number>()
 
   electionElapsed = 0
   electionTimeout: number
@@ -148,7 +150,11 @@ export class State {
     this.conf = conf
     this.#term = hard.term
     this.#vote = hard.vote
-    this.log = new RaftLog(log, { commit: Math.max(hard.commit, applied), applied }, options.chain)
+    this.isDamaged = hard.isDamaged
+    // What was lost may have been committed, but is not known any more.
+    const last = log.index + log.entries.length
+    const known = hard.isDamaged ? Math.min(hard.commit, last) : hard.commit
+    this.log = new RaftLog(log, { commit: Math.max(known, applied), applied }, options.chain)
     this.readBatch = options.incarnation * 2 ** 32
     this.electionTimeout = this.randomTimeout()
   }
@@ -162,7 +168,8 @@ export class State {
   }
 
   get hard(): HardState {
-    return { term: this.#term, vote: this.#vote, commit: this.log.commit }
+    const { isDamaged } = this
+    return { term: this.#term, vote: this.#vote, commit: this.log.commit, isDamaged }
   }
 
   /** A later term begins, without a vote. */
@@ -190,7 +197,8 @@ export class State {
 
   /** A message of the present term, or of `term`. */
   send(to: MemberId, body: MessageBody, term = this.#term): void {
-    const message: Message = { ...body, from: this.id, to, term }
+    const { incarnation } = this.options
+    const message: Message = { ...body, from: this.id, to, term, incarnation }
     const waits = DURABLE_FIRST.has(body.type) || this.#termBatch > this.persistedSeq
     if (waits) this.outbox.after.push(message)
     else this.outbox.now.push(message)

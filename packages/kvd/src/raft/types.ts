@@ -35,6 +35,8 @@ export interface HardState {
   readonly term: number
   readonly vote: MemberId
   readonly commit: number
+  /** It has lost what it had acknowledged, and has not been made whole. */
+  readonly isDamaged: boolean
 }
 
 /** Who counts. */
@@ -99,12 +101,28 @@ export type MessageBody =
   | {
       readonly type: 'hb'
       readonly commit: number
+      /** Of the receiver: `commit` was acknowledged in that one. 0 when none is known. */
+      readonly life: number
       readonly readBatch: number
       /** Cluster time, for whoever leads next. */
       readonly clusterMs: number
     }
-  /** `wallMs` is the member's own clock, milliseconds since 1970. */
-  | { readonly type: 'hbResp'; readonly readBatch: number; readonly wallMs: number }
+  | {
+      readonly type: 'hbResp'
+      readonly readBatch: number
+      /** The member's own clock, milliseconds since 1970. */
+      readonly wallMs: number
+      readonly isDamaged: boolean
+    }
+  /** The member has lost acknowledged entries in this life, whatever its mark says. */
+  | { readonly type: 'lost'; readonly life: number }
+  /** A damaged member of this life is whole when it holds the log up to here. */
+  | {
+      readonly type: 'whole'
+      readonly life: number
+      readonly index: number
+      readonly lastTerm: number
+    }
   | { readonly type: 'readIdx'; readonly batch: number }
   | { readonly type: 'readIdxResp'; readonly batch: number; readonly index: number }
   | { readonly type: 'prop'; readonly proposal: Proposal }
@@ -121,6 +139,8 @@ export type Message = MessageBody & {
   readonly from: MemberId
   readonly to: MemberId
   readonly term: number
+  /** Which life of the sender speaks. */
+  readonly incarnation: number
 }
 
 /** A message of one type. */

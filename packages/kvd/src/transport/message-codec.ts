@@ -20,7 +20,7 @@ import { ByteWriter } from '../store/bytes.ts'
 import { ByteReader, CodecError } from '../store/byte-reader.ts'
 
 // frame: version u8 | type u8 | flags u16 | length u32 | CRC-32 of the body u32 | body
-// body: from, to (names) | term f64 | what the type needs
+// body: from, to (names) | term, incarnation f64 | what the type needs
 const VERSION = 1
 const HEAD_BYTES = 12
 /** Members, learners: far more than a cluster has. */
@@ -43,6 +43,8 @@ const TYPES: readonly MessageType[] = [
   'snapOffer',
   'snapResp',
   'timeoutNow',
+  'lost',
+  'whole',
 ]
 
 /** Packs messages as frames, one behind the other. */
@@ -66,7 +68,7 @@ export class MessageWriter {
     writer.u32(0)
     this.#name(message.from)
     this.#name(message.to)
-    this.#whole(message.term)
+    this.#wholes(message.term, message.incarnation)
     this.#body(message)
     const body = writer.view(start + HEAD_BYTES)
     writer.patchU32(body.length, start + 4)
@@ -105,10 +107,11 @@ export class MessageWriter {
         this.#wholes(body.index, body.hintIndex, body.hintTerm)
         break
       case 'hb':
-        this.#wholes(body.commit, body.readBatch, body.clusterMs)
+        this.#wholes(body.commit, body.life, body.readBatch, body.clusterMs)
         break
       case 'hbResp':
         this.#wholes(body.readBatch, body.wallMs)
+        this.#flag(body.isDamaged)
         break
       case 'readIdx':
         this.#whole(body.batch)
@@ -130,6 +133,12 @@ export class MessageWriter {
       case 'snapResp':
         this.#whole(body.index)
         this.#flag(body.isOk)
+        break
+      case 'lost':
+        this.#whole(body.life)
+        break
+      case 'whole':
+        this.#wholes(body.life, body.index, body.lastTerm)
         break
       case 'timeoutNow':
         break
@@ -198,7 +207,8 @@ function readFrame(reader: ByteReader): Message {
   if (crc32(body) !== checksum) throw new CodecError(`a ${type} fails its checksum`)
   const inner = new ByteReader(body)
   const [from, to, term] = [inner.name(), inner.name(), inner.whole()]
-  const message: Message = { ...readBody(type, inner), from, to, term }
+  const incarnation = inner.whole()
+  const message: Message = { ...readBody(type, inner), from, to, term, incarnation }
   if (inner.left > 0) throw new CodecError(`a ${type} is ${inner.left} bytes too long`)
   return message
 }
@@ -230,11 +240,17 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
       return {
         type,
         commit: reader.whole(),
+        life: reader.whole(),
         readBatch: reader.whole(),
         clusterMs: reader.whole(),
       }
     case 'hbResp':
-      return { type, readBatch: reader.whole(), wallMs: reader.whole() }
+      return {
+        type,
+        readBatch: reader.whole(),
+        wallMs: reader.whole(),
+        isDamaged: reader.flag(),
+      }
     case 'readIdx':
       return { type, batch: reader.whole() }
     case 'readIdxResp':
@@ -247,6 +263,10 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
       return { type, meta: readMeta(reader) }
     case 'snapResp':
       return { type, index: reader.whole(), isOk: reader.flag() }
+    case 'lost':
+      return { type, life: reader.whole() }
+    case 'whole':
+      return { type, life: reader.whole(), index: reader.whole(), lastTerm: reader.whole() }
     case 'timeoutNow':
       return { type }
   }

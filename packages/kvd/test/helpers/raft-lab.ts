@@ -34,6 +34,7 @@ export interface StartOptions {
   /** Terms of the entries of the log. */
   readonly log?: readonly number[]
   readonly learners?: readonly string[]
+  readonly isDamaged?: boolean
   readonly options?: Partial<CoreOptions>
 }
 
@@ -52,6 +53,7 @@ export class Bench {
 
   constructor(id: string, voters: readonly string[], start: StartOptions = {}, isInstant = true) {
     const { term = 0, vote = NONE, commit = 0, log = [], learners = [], options = {} } = start
+    const { isDamaged = false } = start
     this.isInstant = isInstant
     this.core = new Core({
       id,
@@ -69,7 +71,7 @@ export class Bench {
       maxUncommittedBytes: 1 << 20,
       maxApplyBytes: 1 << 20,
       start: {
-        hard: { term, vote, commit },
+        hard: { term, vote, commit, isDamaged },
         conf: { voters, learners },
         log: { index: 0, term: 0, chain: 0, entries: logOf(log) },
         applied: commit,
@@ -120,8 +122,8 @@ export class Bench {
     return this
   }
 
-  receive(from: string, term: number, body: MessageBody): this {
-    this.core.step({ ...body, from, to: this.core.id, term })
+  receive(from: string, term: number, body: MessageBody, incarnation = 1): this {
+    this.core.step({ ...body, from, to: this.core.id, term, incarnation })
     return this.pump()
   }
 

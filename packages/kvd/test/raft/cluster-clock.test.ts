@@ -30,7 +30,7 @@ function lead(at: Bench, from: string, wallMs: number): void {
 
 t.test('a request is stamped once, by the leader that puts it into its log', async (tt) => {
   const { at, stamps } = bench()
-  at.receive('b', 1, { type: 'hb', commit: 0, readBatch: 0, clusterMs: START_MS })
+  at.receive('b', 1, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: START_MS })
   at.propose('x')
   tt.same(
     [stamps, at.take('prop').map(({ proposal }) => proposal.data)],
@@ -50,12 +50,17 @@ t.test('one wrong clock changes nothing', async (tt) => {
     const own = bench()
     own.clocks.wall += wrong
     lead(own.at, 'b', START_MS)
-    own.at.receive('c', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS })
+    own.at.receive('c', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS, isDamaged: false })
     tt.equal(own.at.core.clusterNow(), START_MS, 'its own')
 
     const other = bench()
     lead(other.at, 'b', START_MS)
-    other.at.receive('c', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS + wrong })
+    other.at.receive('c', 1, {
+      type: 'hbResp',
+      readBatch: 0,
+      wallMs: START_MS + wrong,
+      isDamaged: false,
+    })
     tt.equal(other.at.core.clusterNow(), START_MS, 'another’s')
   }
 })
@@ -64,7 +69,12 @@ t.test('a time counts only when a majority has reached it', async (tt) => {
   const { at } = bench()
   lead(at, 'b', START_MS + HOUR)
   tt.equal(at.core.clusterNow(), START_MS)
-  at.receive('c', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS + 2 * HOUR })
+  at.receive('c', 1, {
+    type: 'hbResp',
+    readBatch: 0,
+    wallMs: START_MS + 2 * HOUR,
+    isDamaged: false,
+  })
   tt.equal(at.core.clusterNow(), START_MS + HOUR)
 })
 
@@ -79,7 +89,7 @@ t.test('cluster time goes on between two heartbeats, and never back', async (tt)
     at.core.clusterNow()
   }
   tt.equal(at.core.clusterNow(), START_MS + 60, 'parts of a millisecond are not lost')
-  at.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS - HOUR })
+  at.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS - HOUR, isDamaged: false })
   tt.equal(at.core.clusterNow(), START_MS + 60, 'all clocks were set back')
   clocks.elapsed += 5
   tt.equal(at.core.clusterNow(), START_MS + 65)
@@ -88,14 +98,19 @@ t.test('cluster time goes on between two heartbeats, and never back', async (tt)
 t.test('a new leader goes on from what the one before has told', async (tt) => {
   const { at, clocks } = bench()
   tt.equal(at.core.clusterNow(), 0, 'nothing is known')
-  at.receive('b', 1, { type: 'hb', commit: 0, readBatch: 0, clusterMs: START_MS + HOUR })
-  at.receive('b', 1, { type: 'hb', commit: 0, readBatch: 0, clusterMs: START_MS })
+  at.receive('b', 1, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: START_MS + HOUR })
+  at.receive('b', 1, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: START_MS })
   clocks.elapsed += 7
   tt.equal(at.core.clusterNow(), START_MS + HOUR + 7)
   at.lead('b')
   tt.equal(at.core.clusterNow(), START_MS + HOUR + 7)
   clocks.wall = START_MS + 2 * HOUR
-  at.receive('b', 2, { type: 'hbResp', readBatch: 0, wallMs: START_MS + 2 * HOUR })
+  at.receive('b', 2, {
+    type: 'hbResp',
+    readBatch: 0,
+    wallMs: START_MS + 2 * HOUR,
+    isDamaged: false,
+  })
   tt.equal(at.core.clusterNow(), START_MS + 2 * HOUR, 'until the clocks are later')
 })
 
@@ -120,7 +135,7 @@ t.test(
 
     const follower = bench()
     follower.clocks.wall += 1
-    follower.at.receive('b', 1, { type: 'hb', commit: 0, readBatch: 0, clusterMs: 5 })
+    follower.at.receive('b', 1, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: 5 })
     tt.match(follower.at.take('hbResp'), [{ wallMs: START_MS + 1 }])
   },
 )

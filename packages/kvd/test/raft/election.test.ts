@@ -105,6 +105,7 @@ t.test('who hears a leader does not help to replace it, unless the leader wants 
       const bench = new Bench('a', three).receive('b', 1, {
         type: 'hb',
         commit: 0,
+        life: 1,
         readBatch: 0,
         clusterMs: 0,
       })
@@ -121,8 +122,7 @@ t.test('who hears a leader does not help to replace it, unless the leader wants 
 })
 
 t.test('learners, damaged members and those who know no voters do not campaign', async (tt) => {
-  const damaged = new Bench('a', three)
-  damaged.core.setDamaged(true)
+  const damaged = new Bench('a', three, { isDamaged: true })
   const quiet: [what: string, bench: Bench][] = [
     ['a learner', new Bench('l', three, { learners: ['l'] })],
     ['a joiner', new Bench('j', [])],
@@ -150,7 +150,7 @@ t.test(
     if (bare === undefined) throw new Error('no entry')
     const log = { index: 0, term: 0, chain: 0, entries: [{ ...bare, kind: 'conf' as const }] }
     const conf = { voters: three, learners: [] }
-    const hard = { term: 1, vote: NONE, commit: 1 }
+    const hard = { term: 1, vote: NONE, commit: 1, isDamaged: false }
     const { core } = new Bench('a', three, { options: { start: { hard, conf, log, applied: 0 } } })
     for (let tick = 0; tick < 3 * ELECTION_TICKS; tick += 1) core.tick()
     tt.match(core.view, { role: 'follower', term: 1 })
@@ -164,7 +164,7 @@ t.test(
 
 t.test('a leader that a majority does not answer stands down', async (tt) => {
   const bench = new Bench('a', three).lead('b')
-  bench.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS })
+  bench.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS, isDamaged: false })
   bench.tick(ELECTION_TICKS)
   tt.equal(bench.core.view.role, 'leader', 'one of two is a majority with itself')
   bench.tick(ELECTION_TICKS)
@@ -173,7 +173,7 @@ t.test('a leader that a majority does not answer stands down', async (tt) => {
 
 t.test('messages of earlier terms', async (tt) => {
   const bench = new Bench('a', three, { term: 5 })
-  bench.receive('b', 4, { type: 'hb', commit: 0, readBatch: 0, clusterMs: 0 })
+  bench.receive('b', 4, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: 0 })
   tt.match(
     bench.take('appResp'),
     [{ to: 'b', term: 5, index: 0 }],
@@ -195,7 +195,7 @@ t.test('a later term makes a follower of everybody', async (tt) => {
   const leader = new Bench('a', three).lead('b')
   leader.receive('c', 7, { type: 'appResp', index: 0, isDamaged: false })
   tt.match(leader.core.view, { role: 'follower', term: 7, lead: NONE, vote: NONE })
-  leader.receive('b', 8, { type: 'hb', commit: 0, readBatch: 0, clusterMs: 0 })
+  leader.receive('b', 8, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: 0 })
   tt.match(leader.core.view, { term: 8, lead: 'b' })
 })
 
@@ -222,8 +222,11 @@ t.test('a leader hands over to whom it is asked to', async (tt) => {
 
 t.test('two leaders in one term are a broken invariant', async (tt) => {
   const bench = new Bench('a', three).lead('b')
-  tt.throws(() => bench.receive('c', 1, { type: 'hb', commit: 0, readBatch: 0, clusterMs: 0 }), {
-    code: 'INVARIANT',
-    rule: 'oneLeader',
-  })
+  tt.throws(
+    () => bench.receive('c', 1, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: 0 }),
+    {
+      code: 'INVARIANT',
+      rule: 'oneLeader',
+    },
+  )
 })

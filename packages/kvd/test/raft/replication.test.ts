@@ -168,7 +168,7 @@ t.test('a window whose messages are lost is found out by heartbeats', async (tt)
   bench.receive('b', 1, { type: 'appResp', index: 1, isDamaged: false })
   for (const id of ['1', '2', '3', '4', '5', '6']) bench.propose(id)
   bench.take('app')
-  bench.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS })
+  bench.receive('b', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS, isDamaged: false })
   const [asked] = bench.take('app')
   tt.match(asked, { to: 'b', prevIndex: 5, entries: [] }, 'is it there?')
   bench.receive('b', 1, { type: 'appReject', index: 5, hintIndex: 1, hintTerm: 1 })
@@ -187,7 +187,7 @@ t.test('a member whose entries are gone from the log gets a snapshot', async (tt
   bench.core.compact(3)
   bench.take('app')
   bench.receive('c', 1, { type: 'appReject', index: 0, hintIndex: 0, hintTerm: 0 })
-  bench.receive('c', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS }).pump()
+  bench.receive('c', 1, { type: 'hbResp', readBatch: 0, wallMs: START_MS, isDamaged: false }).pump()
   tt.match(bench.take('snapOffer'), [{ to: 'c', meta: { index: 3, term: 1 } }])
   bench.propose('3')
   tt.same(
@@ -256,7 +256,13 @@ t.test('a heartbeat commits no more than the member has', async (tt) => {
   tt.same(commits, ['b:2', 'c:0'])
   tt.throws(
     () =>
-      new Bench('c', three).receive('a', 1, { type: 'hb', commit: 2, readBatch: 0, clusterMs: 0 }),
+      new Bench('c', three).receive('a', 1, {
+        type: 'hb',
+        commit: 2,
+        life: 1,
+        readBatch: 0,
+        clusterMs: 0,
+      }),
     {
       message: /log\.commit/,
     },

@@ -10,7 +10,7 @@ const proposal = (id: string): { kind: 'request'; id: string; data: Uint8Array }
 /** Follower b of leader a in term 1, with one committed entry. */
 function follower(): Bench {
   const bench = new Bench('b', three, { term: 1, log: [1], commit: 1 })
-  bench.receive('a', 1, { type: 'hb', commit: 1, readBatch: 0, clusterMs: 0 })
+  bench.receive('a', 1, { type: 'hb', commit: 1, life: 1, readBatch: 0, clusterMs: 0 })
   bench.take('hbResp')
   return bench
 }
@@ -56,7 +56,7 @@ t.test('a proposal is lost when it can be in nobody’s log', async (tt) => {
   const app = { type: 'app', prevIndex: 1, prevTerm: 1, prevChain: log.chain(1) ?? 0 } as const
   overwritten.receive('c', 2, { ...app, entries: [{ ...entry, chain }], commit: 1 })
   tt.same(overwritten.lost, [], 'cut off here, it may still be committed elsewhere')
-  overwritten.receive('c', 2, { type: 'hb', commit: 2, readBatch: 0, clusterMs: 0 })
+  overwritten.receive('c', 2, { type: 'hb', commit: 2, life: 1, readBatch: 0, clusterMs: 0 })
   tt.same(
     overwritten.lost,
     [{ id: 'x', why: 'overwritten' }],
@@ -148,9 +148,15 @@ t.test('a read is confirmed by a majority that answers after it', async (tt) => 
     type: 'hbResp',
     readBatch: (asked?.readBatch ?? 0) - 1,
     wallMs: START_MS,
+    isDamaged: false,
   })
   tt.same(bench.readable, [], 'an answer to an earlier heartbeat proves nothing')
-  bench.receive('b', 1, { type: 'hbResp', readBatch: asked?.readBatch ?? 0, wallMs: START_MS })
+  bench.receive('b', 1, {
+    type: 'hbResp',
+    readBatch: asked?.readBatch ?? 0,
+    wallMs: START_MS,
+    isDamaged: false,
+  })
   tt.same(bench.readable, [{ index: 1, ids: ['r1', 'r2'] }])
 })
 
@@ -161,7 +167,12 @@ t.test('a new leader answers reads when it has committed something itself', asyn
   tt.same(bench.take('hb'), [])
   bench.receive('b', 2, { type: 'appResp', index: 2, isDamaged: false })
   const asked = bench.take('hb').at(-1)
-  bench.receive('c', 2, { type: 'hbResp', readBatch: asked?.readBatch ?? 0, wallMs: START_MS })
+  bench.receive('c', 2, {
+    type: 'hbResp',
+    readBatch: asked?.readBatch ?? 0,
+    wallMs: START_MS,
+    isDamaged: false,
+  })
   tt.same(bench.readable, [{ index: 2, ids: ['r'] }])
 })
 
@@ -171,7 +182,7 @@ t.test('a read that is tried again has a new number', async (tt) => {
   bench.pump()
   const [first] = bench.take('readIdx')
   for (let tick = 0; tick < ELECTION_TICKS; tick += 1)
-    bench.receive('a', 1, { type: 'hb', commit: 1, readBatch: 0, clusterMs: 0 }).tick()
+    bench.receive('a', 1, { type: 'hb', commit: 1, life: 1, readBatch: 0, clusterMs: 0 }).tick()
   const [second] = bench.take('readIdx')
   tt.not(second?.batch, first?.batch)
   bench.receive('a', 1, { type: 'readIdxResp', batch: first?.batch ?? 0, index: 1 })
@@ -184,7 +195,12 @@ t.test('the leader answers the reads of others', async (tt) => {
   const bench = leader()
   bench.receive('c', 1, { type: 'readIdx', batch: 42 })
   const [asked] = bench.take('hb')
-  bench.receive('b', 1, { type: 'hbResp', readBatch: asked?.readBatch ?? 0, wallMs: START_MS })
+  bench.receive('b', 1, {
+    type: 'hbResp',
+    readBatch: asked?.readBatch ?? 0,
+    wallMs: START_MS,
+    isDamaged: false,
+  })
   tt.match(bench.take('readIdxResp'), [{ to: 'c', batch: 42, index: 1 }])
 })
 

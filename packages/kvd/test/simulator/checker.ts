@@ -24,6 +24,7 @@ interface Seen {
   last: number
   lastChain: number | undefined
   leadTerm: number
+  isDamaged: boolean
 }
 
 interface Committed {
@@ -50,6 +51,9 @@ export type Counter =
   | 'batchesLost'
   | 'damaged'
   | 'damagedRecovered'
+  | 'nospace'
+  | 'tornTails'
+  | 'staleIncarnationRefused'
   | 'abaOverwrites'
   | 'readsRetried'
   | 'lostByOverwrite'
@@ -136,6 +140,11 @@ export class Checker {
   sent(from: string, to: string, message: Ready['now'][number]): void {
     this.#spoken(from, message.term, message.type)
     if (message.type !== 'voteResp' || !message.isGranted) return
+    this.#require(
+      this.#members.get(from)?.isDamaged !== true,
+      'S17',
+      () => `${from} votes for ${to} in term ${message.term}, and is damaged`,
+    )
     const key = `${from} ${message.term}`
     const other = this.#votes.get(key) ?? to
     this.#require(
@@ -163,6 +172,7 @@ export class Checker {
       'S7',
       () => `${member.id}: commit ${log.commit} after ${seen?.commit}`,
     )
+    if (seen?.isDamaged === true && !view.isDamaged) this.count('damagedRecovered')
     if (view.role === 'leader') this.#lookAtLeader(member, seen)
     else if (view.role === 'candidate' && seen?.role === 'candidate' && view.term > seen.term)
       this.count('splitVotes')
@@ -174,6 +184,7 @@ export class Checker {
       last: log.last,
       lastChain: log.chain(log.last),
       leadTerm: view.role === 'leader' ? view.term : 0,
+      isDamaged: view.isDamaged,
     })
   }
 
@@ -257,15 +268,18 @@ export class Checker {
     if (core === undefined) return
     const { conf, term } = core.view
     const holds = (id: string): boolean => {
-      const disk = this.#members.get(id)?.disk
+      const { disk, isDamaged = false } = this.#members.get(id) ?? {}
       if (disk === undefined) return false
+      // What it had acknowledged when it was whole still counts, what it says now does not.
+      if (disk.before.get(index) === chain) return true
+      if (isDamaged) return false
       return disk.durable.offset.index >= index || disk.chain(index) === chain
     }
     this.#require(
       conf.voters.length === 0 || isMajority(conf, holds),
       'S8',
       () =>
-        `${member.id} commits ${index} in term ${term}, on the disks of ${conf.voters.filter(holds).join()} of ${conf.voters.join()}`,
+        `${member.id} commits ${index} in term ${term}, on disks that count of ${conf.voters.filter(holds).join()} of ${conf.voters.join()}`,
     )
   }
 

@@ -65,6 +65,7 @@ export class Cluster {
         this.network.send({ ...parcel, message: this.#overTheWire(parcel.message) })
       },
       diskWanted: (member) => this.#planSync(member),
+      diskFull: (member) => this.#planRetry(member),
       applyWanted: (member) => this.#planApply(member),
       snapshotSent: (member, to) => this.#planSnapshotCheck(member, to),
       answered: (member, id, index) => this.outside?.answered(member, id, index),
@@ -112,10 +113,16 @@ export class Cluster {
     kept = this.random.int(0, member.disk.waiting),
   ): void {
     const { waiting } = member.disk
+    // The rest is torn: some of it is there, and must not be found.
+    const isWhole = Array.from(
+      { length: waiting },
+      (_, at) => at < kept || (at > kept && this.plan.tornTails && this.random.chance(0.5)),
+    )
     if (kept < waiting) this.checker.count('batchesLost')
+    if (isWhole.lastIndexOf(true) > kept) this.checker.count('tornTails')
     this.checker.count('crashes')
     this.note(`crash ${member.id} keeps ${kept} of ${waiting}`)
-    member.crash(kept)
+    member.crash((batch) => isWhole.at(batch) ?? false)
     this.agenda.after(downMs, () => this.restart(member))
   }
 
@@ -139,7 +146,7 @@ export class Cluster {
   #retire(member: Member): void {
     if (!member.isUp || !this.#isOut(member)) return
     this.note(`gone ${member.id}`)
-    member.crash(member.disk.waiting)
+    member.crash()
   }
 
   #planTick(member: Member): void {
@@ -159,6 +166,15 @@ export class Cluster {
     const delay = isSlow ? this.random.int(100, 600) : this.random.int(0, syncMs)
     // Batches of one disk become durable in order; each wish syncs the oldest.
     this.agenda.after(delay, () => {
+      if (member.incarnation === incarnation && member.isUp) member.synced()
+    })
+  }
+
+  /** What found no room is tried again (raft.md 5.8). */
+  #planRetry(member: Member): void {
+    const { incarnation } = member
+    this.checker.count('nospace')
+    this.agenda.after(this.plan.electionTicks * this.plan.tickMs, () => {
       if (member.incarnation === incarnation && member.isUp) member.synced()
     })
   }
@@ -202,8 +218,10 @@ export class Cluster {
   }
 
   #countBefore(member: Member, { message }: Parcel): void {
-    const log = member.core?.view.log
-    if (log === undefined) return
+    const { log, incarnations } = member.core?.view ?? {}
+    if (log === undefined || incarnations === undefined) return
+    if (message.incarnation < (incarnations.get(message.from) ?? 0))
+      this.checker.count('staleIncarnationRefused')
     if (message.type === 'snapOffer' && message.meta.index <= log.commit)
       this.checker.count('snapshotsIgnored')
     if (message.type !== 'app' || message.term < (member.core?.view.term ?? 0)) return
@@ -242,12 +260,18 @@ export class Cluster {
     return ids.flatMap((id) => this.members.get(id) ?? [])
   }
 
+  /** Somebody who belongs to the cluster, as far as anybody knows, has lost something. */
+  get isSomebodyDamaged(): boolean {
+    return [...this.members.values()].some((member) => member.isDamaged && !this.#isOut(member))
+  }
+
   get isCaughtUp(): boolean {
     const commit = this.settledLeader?.core?.view.log.commit
     return (
       commit !== undefined &&
       this.counting.every(
-        ({ core, machine }) => machine.index === commit && core?.view.lead !== NONE,
+        ({ core, machine, isDamaged }) =>
+          machine.index === commit && core?.view.lead !== NONE && !isDamaged,
       )
     )
   }

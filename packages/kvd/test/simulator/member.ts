@@ -16,6 +16,8 @@ export interface MemberPorts {
   send(parcel: Parcel): void
   /** The disk has something to do: its oldest batch becomes durable some time later. */
   diskWanted(member: Member): void
+  /** There is no room for the oldest batch: it is tried again some time later. */
+  diskFull(member: Member): void
   /** Something is to be applied some time later. */
   applyWanted(member: Member): void
   /** A snapshot leaves: whether it arrives is looked at later. */
@@ -63,7 +65,7 @@ export class Member {
     this.id = id
     this.clock = first.clock
     this.#ports = ports
-    this.disk = new VirtualDisk(start, first.log)
+    this.disk = new VirtualDisk(start, first.log, ports.plan.damage)
     this.#image = start
     this.machine = new Machine(start)
   }
@@ -75,6 +77,7 @@ export class Member {
   /** Starts from what the disk has. */
   start(): void {
     const { hard, image, offset, entries } = this.disk.durable
+    const isDamaged = hard.isDamaged || this.disk.isBehindMark
     const { plan, random, checker } = this.#ports
     this.incarnation += 1
     this.machine = new Machine(image)
@@ -94,15 +97,26 @@ export class Member {
       window: { messages: plan.windowMessages, bytes: 1 << 20 },
       maxUncommittedBytes: 1 << 16,
       maxApplyBytes: 400,
-      start: { hard, conf: image.conf, log: { ...offset, entries }, applied: image.index },
+      start: {
+        hard: { ...hard, isDamaged },
+        conf: image.conf,
+        log: { ...offset, entries },
+        applied: image.index,
+      },
     })
     checker.started(this)
     this.pump()
   }
 
+  /** It has lost what was durable, and has not been made whole since. */
+  get isDamaged(): boolean {
+    const { disk, core } = this
+    return core?.view.isDamaged ?? (disk.isBehindMark || disk.durable.hard.isDamaged)
+  }
+
   /** Power is lost. */
-  crash(kept: number): void {
-    this.disk.crash(kept)
+  crash(isWhole: (batch: number) => boolean = () => true): void {
+    this.disk.crash(isWhole)
     this.core = undefined
     this.#written = []
     this.#lazyHard = undefined
@@ -154,8 +168,13 @@ export class Member {
   /** The oldest batch at the disk is durable. */
   synced(): void {
     const { core } = this
+    if (core === undefined) return
+    if (this.disk.isFull) {
+      this.#ports.diskFull(this)
+      return
+    }
     const written = this.#written.shift()
-    if (core === undefined || written === undefined) return
+    if (written === undefined) return
     this.disk.sync()
     this.#release(core, written)
     this.pump()

@@ -192,6 +192,11 @@ export const mutants: readonly Mutant[] = [
     "proposal.kind === 'request' ? options.stamp(proposal, clusterNow(state)) : proposal",
     'proposal',
   ]),
+  mutant('M26', 'a damaged member votes', [
+    'raft/election.js',
+    'isUpToDate(state, message) && !state.isDamaged;',
+    'isUpToDate(state, message);',
+  ]),
   mutant(
     'M27',
     'a joiner with an empty log campaigns',
@@ -236,5 +241,15 @@ export const mutants: readonly Mutant[] = [
     'store/store.js',
     'given.time < this.#stats.syncTime ?',
     'given.time < 0 ?',
+  ]),
+  mutant('M35', 'the word of a damaged member counts for a commit', [
+    'raft/replication.js',
+    'other === undefined || other.isDamaged ? 0 : other.match',
+    'other === undefined ? 0 : other.match',
+  ]),
+  mutant('M36', 'a heartbeat commits what an earlier life has acknowledged', [
+    'raft/replication.js',
+    'if (life === state.options.incarnation)',
+    'if (life >= 0)',
   ]),
 ]

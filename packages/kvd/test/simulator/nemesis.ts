@@ -45,6 +45,8 @@ export class Nemesis {
     if (plan.pauses) faults.push(() => this.#pause(this.#anyMember()))
     if (plan.wrongClocks !== 'none') faults.push(() => this.#setClock())
     if (plan.confChanges) faults.push(() => this.#changeConf())
+    if (plan.damage) faults.push(() => this.#damage())
+    if (plan.nospace) faults.push(() => this.#fill())
     if (plan.transfers) faults.push(() => this.#transfer())
     if (plan.ambushes) faults.push(() => this.#ambush())
     if (faults.length > 0) this.#random.pick(faults)()
@@ -91,6 +93,28 @@ export class Nemesis {
     })
   }
 
+  /** One at a time: a committed entry may be on no more disks than the others make up. */
+  #damage(): void {
+    const member = this.#anyMember()
+    if (member === undefined || this.#cluster.isSomebodyDamaged) return
+    this.#cluster.crash(member)
+    if (member.disk.damageMax === 0) return
+    const batches = this.#random.int(1, member.disk.damageMax)
+    this.#cluster.note(`damage ${member.id} ${batches}`)
+    this.#cluster.checker.count('damaged')
+    member.disk.damage(batches)
+  }
+
+  #fill(): void {
+    const member = this.#anyMember()
+    if (member === undefined || member.disk.isFull) return
+    this.#cluster.note(`full ${member.id}`)
+    member.disk.isFull = true
+    this.#cluster.agenda.after(this.#random.int(50, 2_000), () => {
+      member.disk.isFull = false
+    })
+  }
+
   #setClock(): void {
     const wrong = [...this.#cluster.members.values()].filter(({ clock }) => clock.isWrong)
     if (wrong.length === 0) return
@@ -122,8 +146,13 @@ export class Nemesis {
     if (kind === 'add' && voters.length + learners.length < 7) this.#join(leader)
     else if (kind === 'promote' && learners.length > 0)
       this.#proposeConf(leader, 'addVoter', random.pick(learners))
-    else if (kind === 'remove' && voters.length > 1)
+    else if (kind === 'remove' && voters.length > this.#votersMin)
       this.#proposeConf(leader, 'remove', random.pick([...voters, ...learners]))
+  }
+
+  /** With one member damaged the others must be able to make a quorum. */
+  get #votersMin(): number {
+    return this.#cluster.plan.damage ? 3 : 1
   }
 
   #join(leader: Member): void {

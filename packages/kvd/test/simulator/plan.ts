@@ -23,7 +23,12 @@ export interface Plan {
   readonly driftingClocks: boolean
   readonly confChanges: boolean
   readonly transfers: boolean
+  /** A disk loses what was durable, one at a time. */
   readonly damage: boolean
+  /** Disks are full for a while. */
+  readonly nospace: boolean
+  /** A crash leaves pieces of batches behind. */
+  readonly tornTails: boolean
   /** Aims at moments that are known to be dangerous. */
   readonly ambushes: boolean
   /** How likely a new leader dies before it has done much. */
@@ -60,7 +65,9 @@ export function drawPlan(random: Random): Plan {
     driftingClocks: isOn(),
     confChanges: isOn(),
     transfers: isOn(),
-    damage: random.chance(0.15) && members >= 3,
+    damage: random.chance(0.3) && members >= 3,
+    nospace: random.chance(0.3),
+    tornTails: isOn(),
     ambushes: isOn(),
     regicide: random.pick([0, 0, 0.3, 0.3, 0.9]),
     maxMessageBytes: random.pick([1, 1, 120, 400, 1 << 20]),

@@ -35,17 +35,37 @@ export interface Durable {
   entries: Entry[]
 }
 
+/** So many earlier states a disk may fall back to. */
+const PAST_MAX = 8
+
 /** A member's disk: batches become durable one after the other, a crash loses the newest. */
 export class VirtualDisk {
-  readonly durable: Durable
+  durable: Durable
+  /** Nothing more fits on it. */
+  isFull = false
+  /** It has lost what was durable, and the mark beside it tells: term and vote are in that as well. */
+  isBehindMark = false
+  /** Chains of the entries that it had when it was damaged, by index, until it is whole. */
+  readonly before = new Map<number, number>()
+  readonly #keepsPast: boolean
+  #past: Durable[] = []
   #queue: DiskBatch[] = []
 
-  /** @param entries the log that a new cluster begins with, committed */
-  constructor(image: Snapshot, entries: readonly Entry[]) {
+  /**
+   * @param entries the log that a new cluster begins with, committed
+   * @param keepsPast it may be damaged
+   */
+  constructor(image: Snapshot, entries: readonly Entry[], keepsPast = false) {
+    this.#keepsPast = keepsPast
     const { index, term, chain } = image
     const last = entries.at(-1)
     this.durable = {
-      hard: { term: last?.term ?? term, vote: '0', commit: last?.index ?? index },
+      hard: {
+        term: last?.term ?? term,
+        vote: '0',
+        commit: last?.index ?? index,
+        isDamaged: false,
+      },
       image,
       offset: { index, term, chain },
       entries: [...entries],
@@ -72,15 +92,41 @@ export class VirtualDisk {
     return batch
   }
 
-  /** Power is lost: so many of the batches that were written are there, the rest never was. */
-  crash(kept: number): void {
-    for (const batch of this.#queue.slice(0, kept)) this.#put(batch)
+  /**
+   * Power is lost. Of the batches that were written some are whole; a start finds those before the
+   * first that is not, as SQLite does in its log.
+   */
+  crash(isWhole: (batch: number) => boolean): void {
+    for (const [at, batch] of this.#queue.entries()) {
+      if (!isWhole(at)) break
+      this.#put(batch)
+    }
     this.#queue = []
+  }
+
+  get damageMax(): number {
+    return this.#past.length
+  }
+
+  /** A bit flips, and the newest batches that were durable cannot be read any more. */
+  damage(batches: number): void {
+    const { hard, entries } = this.durable
+    const then = this.#past.at(-batches)
+    if (then === undefined) return
+    // Term and vote come from the mark, which is synced before they are told.
+    this.durable = { ...then, hard: { ...hard, commit: then.hard.commit } }
+    this.#past = []
+    this.isBehindMark = true
+    for (const { index, chain } of entries) this.before.set(index, chain)
   }
 
   #put({ hard, entries, install, image, compactTo }: DiskBatch): void {
     const { durable } = this
-    if (hard !== undefined) durable.hard = hard
+    if (this.#keepsPast) {
+      this.#past.push({ ...durable, entries: [...durable.entries] })
+      if (this.#past.length > PAST_MAX) this.#past.shift()
+    }
+    if (hard !== undefined) this.#putHard(hard)
     if (install !== undefined) {
       const { index, term, chain } = install
       durable.image = install
@@ -97,6 +143,12 @@ export class VirtualDisk {
     }
     if (image !== undefined && image.index > durable.image.index) durable.image = image
     this.#compact(Math.min(compactTo, durable.image.index))
+  }
+
+  #putHard(hard: HardState): void {
+    this.durable.hard = hard
+    if (hard.isDamaged) this.isBehindMark = false
+    else if (!this.isBehindMark) this.before.clear()
   }
 
   #compact(to: number): void {

@@ -112,6 +112,7 @@ class World {
     network.isCalm = true
     for (const member of members.values()) {
       member.isPaused = false
+      member.disk.isFull = false
       this.#cluster.restart(member)
     }
   }

@@ -64,8 +64,21 @@ const body: fc.Arbitrary<MessageBody> = fc.oneof(
     hintIndex: whole,
     hintTerm: whole,
   }),
-  record({ type: fc.constant('hb' as const), commit: whole, readBatch: whole, clusterMs: whole }),
-  record({ type: fc.constant('hbResp' as const), readBatch: whole, wallMs: whole }),
+  record({
+    type: fc.constant('hb' as const),
+    commit: whole,
+    life: whole,
+    readBatch: whole,
+    clusterMs: whole,
+  }),
+  record({
+    type: fc.constant('hbResp' as const),
+    readBatch: whole,
+    wallMs: whole,
+    isDamaged: flag,
+  }),
+  record({ type: fc.constant('lost' as const), life: whole }),
+  record({ type: fc.constant('whole' as const), life: whole, index: whole, lastTerm: whole }),
   record({ type: fc.constant('readIdx' as const), batch: whole }),
   record({ type: fc.constant('readIdxResp' as const), batch: whole, index: whole }),
   record({ type: fc.constant('prop' as const), proposal }),
@@ -88,8 +101,8 @@ const body: fc.Arbitrary<MessageBody> = fc.oneof(
   record({ type: fc.constant('timeoutNow' as const) }),
 )
 const message: fc.Arbitrary<Message> = fc
-  .tuple(body, name, name, whole)
-  .map(([fields, from, to, term]) => ({ ...fields, from, to, term }))
+  .tuple(body, name, name, whole, whole)
+  .map(([fields, from, to, term, incarnation]) => ({ ...fields, from, to, term, incarnation }))
 
 function packed(messages: readonly Message[]): Buffer {
   const writer = new MessageWriter()
@@ -109,6 +122,7 @@ const example: Message = {
   from: 'a',
   to: 'b',
   term: 3,
+  incarnation: 1,
   prevIndex: 4,
   prevTerm: 2,
   prevChain: 5,

@@ -117,7 +117,8 @@ async function pair(tt: Test): Promise<{ sender: Station; receiver: Station }> {
 }
 
 function heartbeat(commit: number): Message {
-  return { type: 'hb', from: 'a1', to: 'b2', term: 1, commit, readBatch: 0, clusterMs: 0 }
+  const way = { from: 'a1', to: 'b2', term: 1, incarnation: 1 }
+  return { ...way, type: 'hb', commit, life: 1, readBatch: 0, clusterMs: 0 }
 }
 
 function append(index: number, bytes = 1): Message {
@@ -134,6 +135,7 @@ function append(index: number, bytes = 1): Message {
     from: 'a1',
     to: 'b2',
     term: 1,
+    incarnation: 1,
     prevIndex: index - 1,
     prevTerm: 1,
     prevChain: 0,
