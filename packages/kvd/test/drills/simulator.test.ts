@@ -32,6 +32,7 @@ const needed = [
   'lostByOverwrite',
   'nospace',
   'oldTermCommits',
+  'readsRetried',
   'readsServed',
   'rejoined',
   'snapshotsIgnored',

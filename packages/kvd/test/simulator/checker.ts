@@ -1,5 +1,7 @@
 import { isMajority } from '../../src/raft/progress.ts'
 import type { Entry, Ready } from '../../src/raft/types.ts'
+import type { ReadBatch } from '../../src/raft/state.ts'
+import type { Counter } from './counters.ts'
 import { ExpiryChecker } from './expiry-checker.ts'
 import type { Machine } from './machine.ts'
 import { chainOf, type Member } from './member.ts'
@@ -25,6 +27,7 @@ interface Seen {
   lastChain: number | undefined
   leadTerm: number
   isDamaged: boolean
+  reads: ReadBatch | undefined
 }
 
 interface Committed {
@@ -33,36 +36,6 @@ interface Committed {
   /** In this term it was committed, or earlier. */
   readonly by: number
 }
-
-/** Counts of situations that a run has to have seen to be worth something. */
-export type Counter =
-  | 'leaderChanges'
-  | 'splitVotes'
-  | 'deepTruncations'
-  | 'oldTermCommits'
-  | 'snapshotsWhileCut'
-  | 'snapshotsIgnored'
-  | 'snapshotsInstalled'
-  | 'learnersPromoted'
-  | 'leadersRemoved'
-  | 'twoToOne'
-  | 'rejoined'
-  | 'crashes'
-  | 'batchesLost'
-  | 'damaged'
-  | 'damagedRecovered'
-  | 'nospace'
-  | 'tornTails'
-  | 'staleIncarnationRefused'
-  | 'abaOverwrites'
-  | 'readsRetried'
-  | 'lostByOverwrite'
-  | 'transfers'
-  | 'readsServed'
-  | 'writesAnswered'
-  | 'clockJumps'
-  | 'expired'
-  | 'expiredAcrossLeaders'
 
 /** Looks at every member that has moved, and compares it with all that was ever true (correctness.md 1). */
 export class Checker {
@@ -173,6 +146,9 @@ export class Checker {
       () => `${member.id}: commit ${log.commit} after ${seen?.commit}`,
     )
     if (seen?.isDamaged === true && !view.isDamaged) this.count('damagedRecovered')
+    const [read = ''] = seen?.reads?.ids ?? []
+    if (view.sentReads?.ids.includes(read) === true && view.sentReads !== seen?.reads)
+      this.count('readsRetried')
     if (view.role === 'leader') this.#lookAtLeader(member, seen)
     else if (view.role === 'candidate' && seen?.role === 'candidate' && view.term > seen.term)
       this.count('splitVotes')
@@ -185,6 +161,7 @@ export class Checker {
       lastChain: log.chain(log.last),
       leadTerm: view.role === 'leader' ? view.term : 0,
       isDamaged: view.isDamaged,
+      reads: view.sentReads,
     })
   }
 

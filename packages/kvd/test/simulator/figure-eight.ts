@@ -1,5 +1,6 @@
 import type { Cluster } from './cluster.ts'
 import type { Member } from './member.ts'
+import type { Plot } from './nemesis.ts'
 
 /** After so long it does not come to anything any more. */
 const PATIENCE_MS = 3_000
@@ -10,7 +11,7 @@ const PATIENCE_MS = 3_000
  * nothing more, and dies again; then the second comes back. Whoever has called the first entry
  * committed meanwhile has been wrong.
  */
-export class FigureEight {
+export class FigureEight implements Plot {
   readonly #cluster: Cluster
   readonly #first: Member
   readonly #index: number

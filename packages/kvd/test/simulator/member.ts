@@ -45,6 +45,8 @@ export class Member {
   core: Core | undefined
   machine: Machine
   isPaused = false
+  /** What is committed is not applied: the thread for it has something else to do. */
+  isApplyHeld = false
   /** Removed for good, or waiting to be started for the first time. */
   isGone = false
   incarnation = 0
@@ -124,6 +126,7 @@ export class Member {
     this.#reads = []
     this.#toApply = []
     this.isPaused = false
+    this.isApplyHeld = false
   }
 
   tick(): void {
@@ -207,6 +210,7 @@ export class Member {
     for (const { id, why } of ready.lost) this.#ports.lost(this, id, why)
     this.#toApply.push(...ready.committed)
     this.#reads.push(...ready.reads)
+    if (this.isApplyHeld) return
     if (!this.#ports.plan.slowApply) this.#applyAll(core)
     else if (ready.committed.length > 0) this.#ports.applyWanted(this)
     this.#serveReads(core)
@@ -215,10 +219,16 @@ export class Member {
   /** Applies what was committed before this was planned. */
   applyLater(): void {
     const { core } = this
-    if (core === undefined) return
+    if (core === undefined || this.isApplyHeld) return
     this.#applyAll(core)
     this.#serveReads(core)
     this.pump()
+  }
+
+  /** Applying goes on. */
+  releaseApply(): void {
+    this.isApplyHeld = false
+    this.applyLater()
   }
 
   #applyAll(core: Core): void {

@@ -14,7 +14,7 @@ export interface Patch {
   readonly replace: string
 }
 
-const RARE: ReadonlySet<string> = new Set(['M14'])
+const RARE: ReadonlySet<string> = new Set()
 
 function mutant(
   id: string,

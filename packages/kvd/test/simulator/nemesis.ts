@@ -1,17 +1,25 @@
 import type { Random } from '../helpers/random.ts'
 import type { Cluster } from './cluster.ts'
 import { FigureEight } from './figure-eight.ts'
+import { LateApplier } from './late-applier.ts'
 import { encodeConf } from './machine.ts'
 import type { Member } from './member.ts'
 
 const HOUR_MS = 3_600_000
+
+/** A course of events that leads into danger, step by step. */
+export interface Plot {
+  readonly isOver: boolean
+  /** Somebody has taken a message. */
+  taken(member: Member): void
+}
 
 /** Breaks what the plan of the seed allows, now and then, as long as the cluster is to suffer. */
 export class Nemesis {
   readonly #cluster: Cluster
   readonly #random: Random
   #changes = 0
-  #figure: FigureEight | undefined
+  #plot: Plot | undefined
 
   constructor(cluster: Cluster, random: Random) {
     this.#cluster = cluster
@@ -159,7 +167,8 @@ export class Nemesis {
     const id = this.#cluster.newId()
     this.#proposeConf(leader, this.#random.chance(0.7) ? 'addLearner' : 'addVoter', id)
     this.#cluster.add(id, [])
-    this.#cluster.checker.count('rejoined')
+    if ([...this.#cluster.members.values()].some(({ isGone }) => isGone))
+      this.#cluster.checker.count('rejoined')
   }
 
   #proposeConf(leader: Member, type: 'addVoter' | 'addLearner' | 'remove', id: string): void {
@@ -178,7 +187,7 @@ export class Nemesis {
   #ambush(): void {
     const leader = this.#cluster.someLeader
     if (leader === undefined) return
-    const kind = this.#random.int(0, 7)
+    const kind = this.#random.int(0, 8)
     this.#cluster.note(`ambush ${kind} ${leader.id}`)
     const others = [...this.#cluster.members.keys()].filter((id) => id !== leader.id)
     if (kind === 0) this.#crashBehindAppend(leader)
@@ -189,9 +198,27 @@ export class Nemesis {
       if (leader.isUp) this.#cluster.crash(leader, this.#random.int(1, 100))
     } else if (kind === 4) this.#wakeSome(leader, others)
     else if (kind === 5) this.#speakToNobody(leader)
-    else if (kind === 6 && this.#figure === undefined)
-      this.#figure = new FigureEight(this.#cluster, leader)
+    else if (kind === 6 && this.#plot === undefined)
+      this.#plot = new FigureEight(this.#cluster, leader)
+    else if (kind >= 7 && this.#plot === undefined) this.#holdApply(leader)
     else this.#pause(leader)
+  }
+
+  #holdApply(leader: Member): void {
+    const { plan, members } = this.#cluster
+    const { voters = [] } = leader.core?.view.conf ?? {}
+    const others = voters.filter((id) => id !== leader.id && members.get(id)?.isUp === true)
+    if (!plan.confChanges || voters.length % 2 === 0 || voters.length > 5 || others.length === 0) {
+      this.#pause(leader)
+      return
+    }
+    const late = members.get(this.#random.pick(others))
+    if (late === undefined) return
+    this.#plot = new LateApplier(this.#cluster, { leader, late }, (to) => {
+      const id = this.#cluster.newId()
+      this.#proposeConf(to, 'addVoter', id)
+      this.#cluster.add(id, [])
+    })
   }
 
   /** Something has just been appended, and some have it. */
@@ -242,8 +269,8 @@ export class Nemesis {
   taken(member: Member, type: string, before: string | undefined): void {
     const { isFaulty, plan, agenda } = this.#cluster
     if (!isFaulty || !plan.ambushes) return
-    this.#figure?.taken(member)
-    if (this.#figure?.isOver === true) this.#figure = undefined
+    this.#plot?.taken(member)
+    if (this.#plot?.isOver === true) this.#plot = undefined
     const random = this.#random
     const crashIn = (ms: number, downMs: number, kept?: number): void =>
       agenda.after(ms, () => {

@@ -1,6 +1,7 @@
-import { Violation, type Counter } from './checker.ts'
+import { Violation } from './checker.ts'
 import { Clients } from './clients.ts'
 import { Cluster } from './cluster.ts'
+import type { Counter } from './counters.ts'
 import { Nemesis } from './nemesis.ts'
 
 /** How a seed ended. */
@@ -113,6 +114,7 @@ class World {
     for (const member of members.values()) {
       member.isPaused = false
       member.disk.isFull = false
+      member.releaseApply()
       this.#cluster.restart(member)
     }
   }
