@@ -33,8 +33,8 @@ function mutant(
 export const mutants: readonly Mutant[] = [
   mutant('M01', 'a vote leaves before it is on the disk', [
     'raft/state.js',
-    "    'voteResp',\n",
-    '',
+    'const waits = DURABLE_FIRST.has(body.type) || this.#termBatch > this.persistedSeq;',
+    "const waits = body.type !== 'voteResp' && (DURABLE_FIRST.has(body.type) || this.#termBatch > this.persistedSeq);",
   ]),
   mutant('M02', 'an append is acknowledged before it is on the disk', [
     'raft/state.js',
