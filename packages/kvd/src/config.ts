@@ -201,11 +201,7 @@ function check(options: Options, warnings: readonly string[]): Config {
   const members = readInitialCluster(options)
   if (proxy.mode === 'off') checkInitialCluster(members, name, peerURLs)
   const initialCluster = members ?? new Map([[name, peerURLs]])
-  const eventHistory = options.number('event-history')
-  if (eventHistory < 1)
-    throw new ConfigError(1, 'flag -event-history: at least 1 event must be kept')
-  if (options.number('snapshot-count') < 1)
-    throw new ConfigError(1, 'flag -snapshot-count: must be at least 1')
+  checkCounts(options)
   return Object.freeze({
     name,
     dataDir,
@@ -227,7 +223,7 @@ function check(options: Options, warnings: readonly string[]): Config {
     addsVoters: options.bool('add-members-as-voters'),
     servesDiscovery: options.bool('discovery-service'),
     corsOrigins: options.list('cors'),
-    eventHistory,
+    eventHistory: options.number('event-history'),
     proxy,
     clusterPeerURLs: [...initialCluster.values()].flat(),
     clientTls,
@@ -291,6 +287,13 @@ function readState(options: Options): Config['clusterState'] {
   if (state !== 'new' && state !== 'existing')
     throw badValue('initial-cluster-state', state, 'invalid value')
   return state
+}
+
+function checkCounts(options: Options): void {
+  if (options.number('event-history') < 1)
+    throw new ConfigError(1, 'flag -event-history: at least 1 event must be kept')
+  if (options.number('snapshot-count') < 1)
+    throw new ConfigError(1, 'flag -snapshot-count: must be at least 1')
 }
 
 function checkTimes(options: Options): void {

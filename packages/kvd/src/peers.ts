@@ -134,12 +134,16 @@ export class Peers implements Network, Traffic {
   }
 
   async sendSnapshot(offer: MessageOf<'snapOffer'>, snapshot: DiskSnapshot): Promise<void> {
-    const { from, to, term } = offer
+    const { from, to, term, incarnation } = offer
     const [url] = this.#urls().get(to) ?? []
     if (url === undefined) throw new Error('it has no peer URL')
     const headers = greetingHeaders({ ...this.#greeting, to })
     const { tls } = this.#options
-    await sendSnapshot({ url, headers, tls }, { from, to, term, ...snapshot.head }, snapshot)
+    await sendSnapshot(
+      { url, headers, tls },
+      { from, to, term, incarnation, ...snapshot.head },
+      snapshot,
+    )
   }
 
   connectedSince(id: MemberId): number | undefined {

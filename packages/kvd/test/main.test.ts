@@ -172,7 +172,10 @@ t.test(
   async (tt) => {
     const dir = tt.testdir({ member: {} })
     const disk = await openDisk({ directory: join(dir, 'member'), source: 'image' })
-    tt.equal(await commit(disk, batchOf([], { hard: { term: 4, vote: 'ab' } })), 'persisted')
+    tt.equal(
+      await commit(disk, batchOf([], { hard: { term: 4, vote: 'ab', isDamaged: false } })),
+      'persisted',
+    )
     await disk.close()
     const ended = run(['--data-dir', dir, ...(await addresses())])
     tt.equal(ended.status, 1)
@@ -181,7 +184,7 @@ t.test(
     tt.teardown(async () => await again.close())
     tt.match(again.recovered.loaded, {
       identity: OWNER,
-      hard: { term: 4, vote: 'ab' },
+      hard: { term: 4, vote: 'ab', isDamaged: false },
       lastIndex: 0,
     })
   },

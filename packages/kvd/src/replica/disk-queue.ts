@@ -55,8 +55,7 @@ export class DiskQueue {
   /** Of a batch that found no room: it is tried again. */
   #refused: InFlight | undefined
   #seq = 0
-  #vote: string | undefined
-  #term: number | undefined
+  #given: Batch['hard']
 
   constructor(options: DiskQueueOptions) {
     this.#options = options
@@ -138,13 +137,15 @@ export class DiskQueue {
     this.#options.disk.write(batch)
   }
 
-  /** Term and vote when they are not what the disk was last given. */
+  /** What was promised, when it is not what the disk was last given. */
   #news(hard: HardState | undefined): Batch['hard'] {
-    if (hard === undefined || (hard.term === this.#term && hard.vote === this.#vote))
+    if (hard === undefined) return undefined
+    const { term, vote, isDamaged } = hard
+    const given = this.#given
+    if (term === given?.term && vote === given.vote && isDamaged === given.isDamaged)
       return undefined
-    this.#term = hard.term
-    this.#vote = hard.vote
-    return { term: hard.term, vote: hard.vote }
+    this.#given = { term, vote, isDamaged }
+    return this.#given
   }
 
   /** The batch under way is durable. */

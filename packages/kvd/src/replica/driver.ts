@@ -245,11 +245,12 @@ export class Driver {
 
   /** A snapshot of the leader has arrived; whoever has come further meanwhile does not take it. */
   install(snapshot: Snapshot): void {
-    const { from, to, term, place } = snapshot.title
+    const { from, to, term, incarnation, place } = snapshot.title
     if (this.#isStopped || this.machine.roster.isRemoved(from)) return
     const conf = new Roster(snapshot.store).conf()
     this.#staged = snapshot
-    this.core.step({ type: 'snapOffer', from, to, term, meta: { ...place, conf } })
+    const meta = { ...place, conf }
+    this.core.step({ type: 'snapOffer', from, to, term, incarnation, meta })
     this.pump()
     this.#staged = undefined
   }

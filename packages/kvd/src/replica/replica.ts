@@ -154,6 +154,11 @@ export class Replica {
     return this.#leadership.sinceMs
   }
 
+  /** It has lost what it had acknowledged, and does not count until it has it again (raft.md 5.6). */
+  get isDamaged(): boolean {
+    return this.#driver.core.view.isDamaged
+  }
+
   /** At most so old is what this member has applied: Infinity without a leader. */
   get stalenessMs(): number {
     return this.#driver.stalenessMs

@@ -31,7 +31,7 @@ class DiskThread {
   readonly #port: MessagePort
   readonly #database: LogDatabase
   readonly #mark: HighWaterFile
-  #hard: HardState = { term: 0, vote: '0' }
+  #hard: HardState = { term: 0, vote: '0', isDamaged: false }
   readonly #snapshots = new Map<number, OpenSnapshot>()
   #markedCommit = 0
   #commitsSince = 0
@@ -50,10 +50,12 @@ class DiskThread {
     this.#port.postMessage(message)
   }
 
-  start(source: DiskOptions['source']): void {
+  start({ source, mayBeDamaged = false }: DiskOptions, file: string): void {
     const mark = this.#mark.read()
-    const { hard } = this.#database.load(source, mark, (message) => this.#post(message))
+    const post = (message: FromDisk): void => this.#post(message)
+    const { hard } = this.#database.load(source, mark, post, mayBeDamaged)
     this.#hard = hard
+    if (hard.isDamaged) keepDamagedLog(file)
     this.#markedCommit = mark?.commit ?? 0
     this.#port.on('message', (message: ToDisk) => {
       switch (message.type) {
@@ -217,7 +219,7 @@ async function main(port: MessagePort, options: DiskOptions): Promise<void> {
     const database = new LogDatabase(open(file), file, options.mergeRows)
     const mark = new HighWaterFile(join(options.directory, 'hwm'))
     syncFile(options.directory)
-    new DiskThread(port, database, mark).start(options.source)
+    new DiskThread(port, database, mark).start(options, file)
     rmSync(ioError, { force: true })
   } catch (error) {
     fail(error)

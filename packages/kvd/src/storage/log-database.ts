@@ -19,6 +19,7 @@ import type { HighWater } from './high-water.ts'
 interface HardRow {
   term: number
   vote: string
+  damaged: number
   crc: number
 }
 
@@ -29,7 +30,7 @@ interface IdentityRow {
   crc: number
 }
 
-const NEW_HARD: HardState = { term: 0, vote: '0' }
+const NEW_HARD: HardState = { term: 0, vote: '0', isDamaged: false }
 
 /**
  * The log and the materialised store in one SQLite file. Only the disk thread uses it: every
@@ -60,7 +61,7 @@ export class LogDatabase {
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
     this.#hard = db.prepare(
-      'INSERT OR REPLACE INTO hard (one, term, vote, crc) VALUES (1, ?, ?, ?)',
+      'INSERT OR REPLACE INTO hard (one, term, vote, damaged, crc) VALUES (1, ?, ?, ?, ?)',
     )
     this.#identity = db.prepare(
       'INSERT OR REPLACE INTO identity (one, member, cluster, incarnation, crc) VALUES (1, ?, ?, ?, ?)',
@@ -76,21 +77,25 @@ export class LogDatabase {
    * Reads and checks everything, handing it out in pieces; the last piece is `loaded`. A member that
    * was there before is one start older afterwards.
    * @param mark how far the log was acknowledged
+   * @param mayBeDamaged what was acknowledged and is lost makes the member damaged, and is no error
    */
   load(
     source: DiskOptions['source'],
     mark: HighWater | undefined,
     post: (message: FromDisk) => void,
+    mayBeDamaged = false,
   ): Loaded {
     this.#checkPages()
     const state = this.#images.loadState()
     if (source === 'image') this.#images.load(post)
-    const log = this.#log.load(source === 'image' ? state.applied : undefined, (entries) =>
-      post({ type: 'entries', entries }),
+    const postEntries = (entries: Uint8Array): void => post({ type: 'entries', entries })
+    const log = this.#log.load(
+      source === 'image' ? state.applied : undefined,
+      postEntries,
+      mayBeDamaged,
     )
     this.#last = log.last
-    const hard = this.#loadHard()
-    this.#checkMark(mark, hard)
+    const hard = this.#judge(this.#loadHard(), mark, mayBeDamaged)
     const { identity, incarnation } = this.#loadIdentity(source === 'image')
     const loaded: Loaded = {
       identity,
@@ -112,22 +117,34 @@ export class LogDatabase {
     if (found !== 'ok') throw new DamageError(`${this.#file} is damaged: ${String(found)}`)
   }
 
+  /** What a member may promise from now on (raft.md 5.6). @throws DamageError */
+  #judge(hard: HardState, mark: HighWater | undefined, mayBeDamaged: boolean): HardState {
+    const problem = mark === undefined ? undefined : this.#problemWith(mark, hard)
+    if (problem !== undefined && !mayBeDamaged) throw problem
+    if (problem === undefined && !this.#log.isCut) return hard
+    // Term and vote were synced in the mark before anybody heard of them.
+    const { term, vote } = mark ?? hard
+    if (term > hard.term) return { term, vote, isDamaged: true }
+    const isVoteForgotten = term === hard.term && hard.vote === '0'
+    return { ...hard, vote: isVoteForgotten ? vote : hard.vote, isDamaged: true }
+  }
+
   /** What was acknowledged must be there. A term or a vote that is forgotten could be given twice (raft.md 5.6). */
-  #checkMark(mark: HighWater | undefined, hard: HardState): void {
-    if (mark === undefined) return
+  #problemWith(mark: HighWater, hard: HardState): DamageError | undefined {
     const { lastIndex: index, lastTerm: term, lastChain: chain } = mark
     if (!this.#log.holds({ index, term, chain }))
-      throw this.#lost(
+      return this.#lost(
         this.#last.index < index
           ? `ends at log entry ${this.#last.index}, but entries up to ${index} were acknowledged`
           : `has not the log entry ${index} of term ${term} that was acknowledged`,
       )
     const isVoteKept = mark.vote === '0' || mark.vote === hard.vote
     if (hard.term < mark.term || (hard.term === mark.term && !isVoteKept))
-      throw this.#lost(
+      return this.#lost(
         `stands at term ${hard.term} with a vote for ${hard.vote}, ` +
           `but in term ${mark.term} one for ${mark.vote} was given`,
       )
+    return undefined
   }
 
   #lost(problem: string): DamageError {
@@ -141,10 +158,10 @@ export class LogDatabase {
     const row = this.#db.prepare<[], HardRow>('SELECT * FROM hard').get()
     if (row === undefined && this.#last.index === 0) return NEW_HARD
     if (row === undefined) throw new DamageError(`${this.#file}: table hard is empty`)
-    const { term, vote } = row
-    if (textChecksum(term, vote) !== row.crc)
+    const hard: HardState = { term: row.term, vote: row.vote, isDamaged: row.damaged !== 0 }
+    if (hardChecksum(hard) !== row.crc)
       throw new DamageError(`${this.#file}: table hard fails its checksum`)
-    return { term, vote }
+    return hard
   }
 
   #loadIdentity(isStart: boolean): { identity: Identity | undefined; incarnation: number } {
@@ -204,8 +221,9 @@ export class LogDatabase {
     return first > this.#last.index ? undefined : this.#log.placeAt(first - 1)
   }
 
-  #writeHard({ term, vote }: HardState): void {
-    this.#hard.run(term, vote, textChecksum(term, vote))
+  #writeHard(hard: HardState): void {
+    const { term, vote, isDamaged } = hard
+    this.#hard.run(term, vote, isDamaged ? 1 : 0, hardChecksum(hard))
   }
 
   /** The last image, to be read while batches come and go. */
@@ -229,6 +247,10 @@ export class LogDatabase {
   close(): void {
     this.#db.close()
   }
+}
+
+function hardChecksum({ term, vote, isDamaged }: HardState): number {
+  return textChecksum(term, `${vote}${isDamaged ? ' damaged' : ''}`)
 }
 
 function identityChecksum({ memberId, clusterId }: Identity, incarnation: number): number {

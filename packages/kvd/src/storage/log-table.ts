@@ -38,6 +38,7 @@ export class LogTable {
   readonly #truncate: Statement
   readonly #drop: Statement
   readonly #setBase: Statement
+  #isCut = false
 
   constructor(db: Database, file: string) {
     this.#db = db
@@ -53,9 +54,14 @@ export class LogTable {
   /**
    * Checks every entry and hands out those that are wanted, in packs.
    * @param applied the store has all up to here; undefined to hand out everything
+   * @param mayBeCut what is damaged behind `applied`, and all that follows, is left out for good
    * @throws DamageError
    */
-  load(applied: number | undefined, post: (entries: Uint8Array) => void): LogLoaded {
+  load(
+    applied: number | undefined,
+    post: (entries: Uint8Array) => void,
+    mayBeCut = false,
+  ): LogLoaded {
     const base = this.#loadBase()
     const from = applied === undefined ? 0 : this.#firstWanted(applied)
     let waiting: Entry[] = []
@@ -65,8 +71,8 @@ export class LogTable {
       if (waiting.length > 0) post(packEntries(waiting))
       waiting = []
     }
-    for (const entry of this.#entries()) {
-      this.#check(entry, last)
+    const whole = mayBeCut ? this.#wholeEntries(base, applied ?? 0) : this.#checkedEntries(base)
+    for (const entry of whole) {
       last = entry
       if (entry.index < from) wantedBase = entry
       else waiting.push(entry)
@@ -83,6 +89,35 @@ export class LogTable {
       )
     const firstIndex = last.index > base.index ? base.index + 1 : 0
     return { base: placeOf(wantedBase), firstIndex, last: placeOf(last) }
+  }
+
+  *#checkedEntries(base: Place): Generator<Entry> {
+    let before = base
+    for (const entry of this.#entries()) {
+      this.#check(entry, before)
+      before = entry
+      yield entry
+    }
+  }
+
+  /** Up to the first one that is damaged; a damaged one that the store holds is still an error. */
+  *#wholeEntries(base: Place, applied: number): Generator<Entry> {
+    let last = base.index
+    try {
+      for (const entry of this.#checkedEntries(base)) {
+        last = entry.index
+        yield entry
+      }
+    } catch (error) {
+      if (!(error instanceof DamageError) || last < applied) throw error
+      this.#isCut = true
+    }
+    if (this.#isCut) this.#truncate.run(last + 1)
+  }
+
+  /** Entries were damaged and left out. */
+  get isCut(): boolean {
+    return this.#isCut
   }
 
   #loadBase(): Place {

@@ -9,6 +9,8 @@ export interface DiskOptions {
   readonly source: 'image' | 'log'
   /** Rows that wait in packs before they are merged into the table; without it they are never merged. */
   readonly mergeRows?: number
+  /** Acknowledged entries that are lost are no reason to refuse: others may have them (raft.md 5.6). */
+  readonly mayBeDamaged?: boolean
 }
 
 /** Who this member is, for good. */
@@ -22,6 +24,8 @@ export interface HardState {
   readonly term: number
   /** Member voted for in `term`; `0` for none. */
   readonly vote: string
+  /** It has lost what it had acknowledged, and has not been made whole. */
+  readonly isDamaged: boolean
 }
 
 /** Some events as `packEvents` writes them, up to index `last`. */

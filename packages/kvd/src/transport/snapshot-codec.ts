@@ -18,6 +18,8 @@ export interface SnapshotTitle extends SnapshotHead {
   readonly from: string
   readonly to: string
   readonly term: number
+  /** Of the sender. */
+  readonly incarnation: number
 }
 
 export type SnapshotFrame =
@@ -153,6 +155,7 @@ function readTitle(fields: ReadonlyMap<string, unknown>): SnapshotTitle {
     from: text(fields, 'from'),
     to: text(fields, 'to'),
     term: whole(fields, 'term'),
+    incarnation: whole(fields, 'incarnation'),
     place: readPlace(place),
     storeIndex: whole(fields, 'storeIndex'),
     count: whole(fields, 'count'),

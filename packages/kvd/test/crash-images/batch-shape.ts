@@ -26,7 +26,7 @@ export function diskOptions(directory: string): DiskOptions {
 export type Vote = HardState
 
 /** Of a member that has voted for nobody yet. */
-export const UNVOTED: Vote = { term: 0, vote: '0' }
+export const UNVOTED: Vote = { term: 0, vote: '0', isDamaged: false }
 
 const IDENTITY: Identity = { memberId: 'ce2a822cea30bfca', clusterId: '7e27652122e8b2ae' }
 

@@ -83,7 +83,11 @@ class PlanMaker {
     if (random.chance(0.7)) this.#commit = this.#last
     const isNewTerm = seq === 1 || random.chance(0.2)
     if (isNewTerm)
-      this.#vote = { term: this.#vote.term + random.int(1, 2), vote: random.pick(VOTES) }
+      this.#vote = {
+        term: this.#vote.term + random.int(1, 2),
+        vote: random.pick(VOTES),
+        isDamaged: false,
+      }
     const replaces = isNewTerm && this.#last > this.#commit && random.chance(0.8)
     const firstIndex = replaces ? random.int(this.#commit + 1, this.#last) : this.#last + 1
     const isVoteAlone = isNewTerm && !replaces && random.chance(0.3)

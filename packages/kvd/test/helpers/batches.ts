@@ -38,7 +38,7 @@ export class Batches {
       seq: this.#seq,
       entries: packEntries(entries),
       firstIndex,
-      hard: { term: this.#last.term || 1, vote: '0' },
+      hard: { term: this.#last.term || 1, vote: '0', isDamaged: false },
       commit: 0,
       identity,
       packs: [],

@@ -11,7 +11,7 @@ export const NOTHING: Recovered = {
   loaded: {
     identity: undefined,
     incarnation: 1,
-    hard: { term: 0, vote: '0' },
+    hard: { term: 0, vote: '0', isDamaged: false },
     commit: 0,
     applied: 0,
     storeIndex: 0,

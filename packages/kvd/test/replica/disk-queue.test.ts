@@ -12,7 +12,7 @@ function entry(index: number, term: number): Entry {
 
 /** A message that says which it is. */
 function answer(index: number): Message {
-  return { type: 'appResp', from: 'a', to: 'b', term: 1, index, isDamaged: false }
+  return { type: 'appResp', from: 'a', to: 'b', term: 1, incarnation: 1, index, isDamaged: false }
 }
 
 function readyOf(seq: number, fields: Partial<Ready> = {}): Ready {
@@ -138,18 +138,18 @@ t.test('term and vote go to the disk when they are news', async (tt) => {
   type Hard = NonNullable<Ready['hard']>
   const cases: [hard: Hard | undefined, written: object | undefined][] = [
     [
-      { term: 1, vote: '0', commit: 0 },
-      { term: 1, vote: '0' },
+      { term: 1, vote: '0', commit: 0, isDamaged: false },
+      { term: 1, vote: '0', isDamaged: false },
     ],
-    [{ term: 1, vote: '0', commit: 7 }, undefined],
+    [{ term: 1, vote: '0', commit: 7, isDamaged: false }, undefined],
     [
-      { term: 1, vote: 'a', commit: 7 },
-      { term: 1, vote: 'a' },
+      { term: 1, vote: 'a', commit: 7, isDamaged: false },
+      { term: 1, vote: 'a', isDamaged: false },
     ],
     [undefined, undefined],
     [
-      { term: 2, vote: 'a', commit: 7 },
-      { term: 2, vote: 'a' },
+      { term: 2, vote: 'a', commit: 7, isDamaged: false },
+      { term: 2, vote: 'a', isDamaged: false },
     ],
   ]
   for (const [at, [hard, written]] of cases.entries()) {
@@ -163,11 +163,15 @@ t.test('term and vote go to the disk when they are news', async (tt) => {
 t.test('a birth goes with the first batch, and once', async (tt) => {
   const { disk, queue, written } = bench(tt)
   const { identity, entries } = BIRTH
-  queue.begin(identity, entries, { term: 1, vote: '0', commit: 1 })
+  queue.begin(identity, entries, { term: 1, vote: '0', commit: 1, isDamaged: false })
   tt.equal(queue.isIdle, true, 'it does not need the disk by itself')
-  queue.add(readyOf(1, { hard: { term: 2, vote: 'a', commit: 1 } }))
+  queue.add(readyOf(1, { hard: { term: 2, vote: 'a', commit: 1, isDamaged: false } }))
   queue.flush(false)
-  tt.match(disk.batches[0], { identity, firstIndex: 1, hard: { term: 2, vote: 'a' } })
+  tt.match(disk.batches[0], {
+    identity,
+    firstIndex: 1,
+    hard: { term: 2, vote: 'a', isDamaged: false },
+  })
   disk.commit()
   queue.add(readyOf(2, { entries: [entry(2, 2)] }))
   queue.flush(false)

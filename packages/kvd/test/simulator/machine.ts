@@ -64,6 +64,7 @@ export class Machine {
       since: 0,
       mode: 'resumable',
       deliver: (event) => this.events.push(event),
+      lost: () => undefined,
     })
   }
 

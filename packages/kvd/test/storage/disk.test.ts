@@ -219,7 +219,10 @@ t.test('an I/O error while serving is reported, and leaves word for the next sta
   const log = new Batches()
   await commit(disk, log.of([set('/a')]))
   // A term that a column of integers cannot hold stands for any error but a full disk.
-  const failure = commit(disk, log.of([set('/b')], { hard: { term: 1.5, vote: '0' } }))
+  const failure = commit(
+    disk,
+    log.of([set('/b')], { hard: { term: 1.5, vote: '0', isDamaged: false } }),
+  )
   await tt.rejects(failure, { name: 'DiskError', code: 'IO', message: /kvd\.db: / })
   await disk.close()
   tt.equal(existsSync(join(directory, 'io-error')), true)

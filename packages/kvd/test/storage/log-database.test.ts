@@ -14,7 +14,7 @@ t.test('a new database is empty and durable', async (tt) => {
   tt.same(loaded, {
     identity: undefined,
     incarnation: 1,
-    hard: { term: 0, vote: '0' },
+    hard: { term: 0, vote: '0', isDamaged: false },
     commit: 0,
     applied: 0,
     storeIndex: 0,
@@ -45,7 +45,9 @@ t.test('entries, hard state and image come back after a restart', async (tt) => 
   const first = open(tt, file)
   load(first.database)
   const log = new Batches()
-  first.database.write(log.of(commands, { term: 4, hard: { term: 4, vote: 'ab' } }))
+  first.database.write(
+    log.of(commands, { term: 4, hard: { term: 4, vote: 'ab', isDamaged: false } }),
+  )
   tt.match(first.database.last, { index: 3, term: 4 })
   const store = storeOf(commands)
   const image = imageOf(store, 3)
@@ -56,7 +58,7 @@ t.test('entries, hard state and image come back after a restart', async (tt) => 
   const second = open(tt, file)
   const { loaded, keys, events, entries } = load(second.database)
   tt.match(loaded, {
-    hard: { term: 4, vote: 'ab' },
+    hard: { term: 4, vote: 'ab', isDamaged: false },
     commit: 3,
     applied: 3,
     storeIndex: 3,
@@ -218,7 +220,7 @@ t.test('a batch for which there is no room leaves nothing behind', async (tt) =>
   const pages = Number(db.pragma('page_count', { simple: true }))
   db.pragma(`max_page_count = ${pages + 4}`)
   const big = log.of([set('/b'), set('/c', { value: 'x'.repeat(100_000) })], {
-    hard: { term: 9, vote: '0' },
+    hard: { term: 9, vote: '0', isDamaged: false },
   })
   tt.throws(() => database.write(big), { code: 'SQLITE_FULL' })
   tt.equal(database.last.index, 1)

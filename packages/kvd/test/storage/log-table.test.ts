@@ -16,7 +16,7 @@ t.test('entries from an index on are replaced', async (tt) => {
   database.write(log.of([set('/two')], { term: 2, firstIndex: 2 }))
   tt.equal(database.last.index, 2)
   tt.same(load(database).entries, ['1@1 /1', '2@2 /two'])
-  database.write(log.of([], { hard: { term: 7, vote: '0' } }))
+  database.write(log.of([], { hard: { term: 7, vote: '0', isDamaged: false } }))
   tt.equal(database.last.index, 2, 'a batch may carry no entry at all')
   tt.equal(load(database).loaded.hard.term, 7)
 })
@@ -102,7 +102,7 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
   database.write(log.of([set('/1'), set('/2')], { term: 5 }))
   const { chain: second } = database.last
   database.write(log.of([set('/3')]))
-  database.write(log.of([], { hard: { term: 7, vote: 'ab' } }))
+  database.write(log.of([], { hard: { term: 7, vote: 'ab', isDamaged: false } }))
   const { index: lastIndex, term: lastTerm, chain: lastChain } = database.last
   const mark = { seq: 1, term: 7, vote: 'ab', lastIndex, lastTerm, lastChain, commit: 2 }
   const cases: [what: string, mark: HighWater, problem: RegExp | undefined][] = [
@@ -149,7 +149,7 @@ t.test('before entries are replaced, the place below them is told', async (tt) =
   const log = new Batches()
   write(log.of([set('/1'), set('/2')]))
   write(log.of([set('/3')], { term: 2 }))
-  write(log.of([], { hard: { term: 3, vote: '0' } }))
+  write(log.of([], { hard: { term: 3, vote: '0', isDamaged: false } }))
   tt.same(told, [], 'nothing of batches that leave what is there')
   write(log.of([set('/two')], { term: 2, firstIndex: 2 }))
   write(log.of([set('/one')], { term: 2, firstIndex: 1 }))

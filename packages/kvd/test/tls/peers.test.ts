@@ -129,7 +129,17 @@ async function receiver(
 type HttpPortAnswer = ConstructorParameters<typeof HttpPort>[0]['answer']
 
 function heartbeat(commit: number): Message {
-  return { type: 'hb', from: 'a1', to: 'b2', term: 1, commit, readBatch: 0, clusterMs: 0 }
+  return {
+    type: 'hb',
+    from: 'a1',
+    to: 'b2',
+    term: 1,
+    commit,
+    incarnation: 1,
+    life: 0,
+    readBatch: 0,
+    clusterMs: 0,
+  }
 }
 
 t.test('members talk over TLS when both have a certificate of the CA', { skip }, async (tt) => {

@@ -8,11 +8,11 @@ function entry(index: number, bytes: number): Entry {
 
 function append(to: string, ...entries: Entry[]): Message {
   const body = { type: 'app', prevIndex: 0, prevTerm: 0, prevChain: 0, entries, commit: 0 } as const
-  return { ...body, from: 'a', to, term: 1 }
+  return { ...body, from: 'a', to, term: 1, incarnation: 1 }
 }
 
 function answer(from: string, index: number): Message {
-  return { type: 'appResp', from, to: 'a', term: 1, index, isDamaged: false }
+  return { type: 'appResp', from, to: 'a', term: 1, incarnation: 1, index, isDamaged: false }
 }
 
 const beat: Message = {
@@ -21,6 +21,8 @@ const beat: Message = {
   to: 'b',
   term: 1,
   commit: 0,
+  life: 0,
+  incarnation: 1,
   readBatch: 0,
   clusterMs: 0,
 }

@@ -1,0 +1,299 @@
+import { readdirSync } from 'node:fs'
+import { endsWithin, type Logger } from '@flotilla/daemon'
+import { AuthRules } from './auth/rules.ts'
+import { attributesCommand, versionCommand, type Cluster } from './cluster.ts'
+import type { Config } from './config.ts'
+import { AuthChanges } from './http/auth-changes.ts'
+import { AuthGate } from './http/auth-gate.ts'
+import { authRoutes } from './http/auth.ts'
+import type { HttpContext } from './http/context.ts'
+import { discoveryRoutes } from './http/discovery.ts'
+import { createFullServer } from './http/full.ts'
+import { Metrics } from './http/metrics.ts'
+import { Passwords } from './http/passwords.ts'
+import { Router } from './http/router.ts'
+import { WatchSockets } from './http/watch-socket.ts'
+import { ClientListener, ListenError } from './listener.ts'
+import { PeerPort } from './peer-port.ts'
+import type { Peers } from './peers.ts'
+import type { Replica } from './replica/replica.ts'
+import { DiskError } from './storage/disk.ts'
+import { command } from './store/command.ts'
+import { isRefusal } from './store/errors.ts'
+import type { Store } from './store/store.ts'
+import type { TlsSides } from './tls/tls-sides.ts'
+
+/** Nodes that expire within this time of each other go in one log entry. */
+const EXPIRY_GRAIN_MS = 100
+const DRAIN_MS = 5_000
+/** A removed member answers those who wait before it ends (raft.md 7.4). */
+const REMOVED_MS = 1_000
+/** Unread bytes after which a watch is given up; the original gives up after 100 events. */
+const WATCH_BYTES_MAX = 4 * 1024 * 1024
+
+/** Why a member ends by itself. */
+export type MemberEnd = DiskError | 'removed'
+
+export interface MemberParts {
+  readonly config: Config
+  readonly logger: Logger
+  readonly store: Store
+  readonly replica: Replica
+  readonly cluster: Cluster
+  readonly peers: Peers
+  readonly fdLimit: number
+  readonly failed: Promise<DiskError>
+  readonly tls: TlsSides
+}
+
+/** All parts of a member, in the order in which they start and end. */
+export class Member {
+  readonly ended: Promise<MemberEnd>
+  readonly #parts: MemberParts
+  readonly #clients: ClientListener
+  readonly #sockets: WatchSockets
+  readonly #port: PeerPort
+  readonly #stops: (() => void)[] = []
+  #isClosed = false
+
+  constructor(parts: MemberParts) {
+    this.#parts = parts
+    const { replica, peers, failed, logger, cluster, tls } = parts
+    const removed = new Promise<'removed'>((resolve) => {
+      let isTold = false
+      const tell = (): void => {
+        if (isTold) return
+        isTold = true
+        logger.warn('etcdserver: the member has been permanently removed from the cluster')
+        logger.warn('etcdserver: the data-dir used by this member must be removed.')
+        setTimeout(() => resolve('removed'), REMOVED_MS)
+      }
+      replica.onRemoved(tell)
+      peers.attach({
+        receive: (messages) => replica.receive(messages),
+        unreachable: (id) => replica.unreachable(id),
+        unsent: (message) => replica.unsent(message),
+        install: (snapshot) => replica.install(snapshot),
+        removed: tell,
+      })
+    })
+    this.ended = Promise.race([failed, removed])
+    replica.onMembers(() => peers.follow())
+    const { clients, sockets } = openClients(parts)
+    this.#clients = clients
+    this.#sockets = sockets
+    this.#port = new PeerPort({ cluster, peers, tls: tls.peers, logger })
+  }
+
+  /** @throws ListenError, DiskError */
+  async start(): Promise<void> {
+    const { config, replica } = this.#parts
+    for (const url of config.listenPeerURLs) await this.#port.listen(url)
+    replica.start()
+    this.#stops.push(keepExpiring(this.#parts), this.#keepJoined())
+    if (replica.isAlone) await this.#becomeReady()
+    if (replica.isDamaged) void this.#listenWhenWhole()
+    else await this.#listen()
+  }
+
+  /** @throws ListenError */
+  async #listen(): Promise<void> {
+    const { config, logger } = this.#parts
+    for (const url of config.listenClientURLs) {
+      await this.#clients.listen(url)
+      logger.info(`etcdmain: listening for client requests on ${url.origin}`)
+    }
+  }
+
+  /** What a damaged member holds may be older than what it has told its clients. */
+  async #listenWhenWhole(): Promise<void> {
+    const { replica, config, logger } = this.#parts
+    let hasEnded = false
+    while (replica.isDamaged && !hasEnded)
+      hasEnded = await endsWithin(this.ended, config.heartbeatMs)
+    if (hasEnded || this.#isClosed) return
+    logger.info('etcdserver: this member is whole again')
+    try {
+      await this.#listen()
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error
+      logger.error(`etcdmain: ${error.message}`)
+    }
+  }
+
+  /** A member that is alone serves only when all that it knows is applied. */
+  async #becomeReady(): Promise<void> {
+    const { replica, failed, config, cluster } = this.#parts
+    const problem = await Promise.race([
+      new Promise<undefined>((resolve) => replica.readIndex(() => resolve(undefined))),
+      failed,
+    ])
+    if (problem instanceof DiskError) throw problem
+    // With room for nothing, what is there can still be read; but a new cluster has nothing.
+    if (!replica.status.isFull || cluster.members().length > 0) return
+    const file = `${config.storageDir}/kvd.db`
+    throw new DiskError({ code: 'FULL', message: `${file}: the cluster was not made: no room` })
+  }
+
+  /** Makes sure that the cluster knows how to reach this member, and which version it has. */
+  #keepJoined(): () => void {
+    const { replica, cluster, config, logger } = this.#parts
+    let isVersionTold = false
+    const join = (): void => {
+      void this.#publish()
+      if (replica.isLeader && cluster.version === undefined)
+        replica.propose(versionCommand(Date.now()), () => undefined)
+    }
+    const watch = setInterval(() => {
+      if (replica.lead !== '0' && !this.#isJoined()) join()
+      if (isVersionTold || cluster.version === undefined) return
+      isVersionTold = true
+      logger.info(`etcdserver: set the initial cluster version to ${cluster.version.slice(0, 3)}`)
+    }, config.heartbeatMs)
+    const forget = replica.onLead((lead) => lead !== '0' && join())
+    return () => {
+      clearInterval(watch)
+      forget()
+    }
+  }
+
+  #isJoined(): boolean {
+    return this.#parts.cluster.version !== undefined && this.#isPublished()
+  }
+
+  #isPublished(): boolean {
+    const { cluster, config } = this.#parts
+    const known = cluster.member(cluster.localId)
+    const { name, clientURLs } = config
+    return (
+      known?.name === name && known.clientURLs.toSorted().join() === clientURLs.toSorted().join()
+    )
+  }
+
+  #isPublishing = false
+
+  async #publish(): Promise<void> {
+    const { replica, cluster, config, logger } = this.#parts
+    if (this.#isPublishing || this.#isPublished()) return
+    this.#isPublishing = true
+    const { name, clientURLs } = config
+    const entry = attributesCommand(cluster.localId, { name, clientURLs }, Date.now())
+    const outcome = await replica.proposeAsync(entry)
+    this.#isPublishing = false
+    if (outcome === undefined || isRefusal(outcome)) return
+    const published = `{Name:${name} ClientURLs:[${clientURLs.join(' ')}]}`
+    logger.info(`etcdserver: published ${published} to cluster ${cluster.id}`)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    const { replica, peers } = this.#parts
+    for (const stop of this.#stops) stop()
+    await replica.stepDown()
+    this.#clients.drain()
+    this.#sockets.close()
+    await waitUntil(() => this.#clients.isQuiet && replica.pending === 0, DRAIN_MS)
+    this.#clients.close()
+    await replica.close()
+    this.#port.close()
+    peers.close()
+  }
+}
+
+function openClients({
+  config,
+  logger,
+  store,
+  replica,
+  cluster,
+  peers,
+  fdLimit,
+  tls,
+}: MemberParts): {
+  clients: ClientListener
+  sockets: WatchSockets
+} {
+  const metrics = new Metrics({
+    store,
+    replica,
+    openFiles: countOpenFiles,
+    maxFiles: fdLimit,
+    messages: peers,
+  })
+  const auth = openAuth(store, replica, logger)
+  const context: HttpContext = {
+    store,
+    replica,
+    cluster,
+    nowMs: Date.now,
+    gate: () => (auth.rules.isEnabled ? auth.gate : undefined),
+    guardWatch: (watch) => auth.gate.guardWatch(watch),
+    counters: metrics,
+    startedAtMs: Date.now(),
+    fdLimit,
+    setLogLevel: (level) => logger.setLevel(level),
+    metrics: async () => await metrics.render(),
+    watchBytesMax: WATCH_BYTES_MAX,
+    headCache: { storeIndex: -1, raftIndex: -1, text: '' },
+    traffic: peers,
+    membership: { isStrict: config.isReconfigStrict, addsVoters: config.addsVoters },
+  }
+  const routes = new Map([
+    ...authRoutes({ context, ...auth }),
+    ...(config.servesDiscovery ? discoveryRoutes(context) : []),
+  ])
+  const router = new Router(context, config.corsOrigins, routes)
+  const route = router.route.bind(router)
+  const sockets = new WatchSockets(context)
+  const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
+  return {
+    clients: new ClientListener({ full, route, logger, fdLimit, tls: tls.clients }),
+    sockets,
+  }
+}
+
+/** Users, roles and who may do what; running watches end when their rights do. */
+function openAuth(
+  store: Store,
+  replica: Replica,
+  logger: Logger,
+): { rules: AuthRules; gate: AuthGate; changes: AuthChanges } {
+  const rules = new AuthRules({
+    peek: (key) => store.peek('auth', key),
+    peekNames: (key) => store.peekNames('auth', key),
+  })
+  const passwords = new Passwords((user) =>
+    logger.warn('auth: wrong password or unknown user', { user }),
+  )
+  const gate = new AuthGate({ rules, passwords, logger })
+  store.onAuthChange(() => gate.changed())
+  const nowMs = Date.now
+  const changes = new AuthChanges({ store, replica, rules, passwords, logger, nowMs })
+  return { rules, gate, changes }
+}
+
+/** Leader: proposes a cut-off time whenever a node is due; nodes die by log entry, never by the clock. */
+function keepExpiring({ store, replica }: MemberParts): () => void {
+  let isProposed = false
+  const timer = setInterval(() => {
+    const next = store.nextExpiry
+    if (isProposed || !replica.isLeader || next === undefined) return
+    const time = replica.clusterNow
+    if (next > time) return
+    isProposed = true
+    replica.propose(command({ op: 'sync', time }), () => {
+      isProposed = false
+    })
+  }, EXPIRY_GRAIN_MS)
+  return () => clearInterval(timer)
+}
+
+async function waitUntil(isDone: () => boolean, ms: number): Promise<void> {
+  const until = performance.now() + ms
+  while (!isDone() && performance.now() < until)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+function countOpenFiles(): number {
+  return readdirSync('/proc/self/fd').length
+}
