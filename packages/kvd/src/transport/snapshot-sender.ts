@@ -11,7 +11,7 @@ export const SNAPSHOT_PATH = '/kvd/raft/v1/snap'
 export const SNAPSHOT_IDLE_MS = 60_000
 
 /** A snapshot did not arrive. */
-export class SnapshotError extends Error {
+class SnapshotError extends Error {
   override readonly name = 'SnapshotError'
   readonly code = 'SNAPSHOT'
 }
