@@ -7,6 +7,8 @@ import {
   parseGoBool,
   parseGoFlags,
 } from '@flotilla/daemon'
+import { badValue, ConfigError } from './config-error.ts'
+import { readExistingEngine, withoutPassword, type ExistingEngine } from './existing-engine.ts'
 import { shownUrl } from './discovery/shown-url.ts'
 import { FLAGS } from './flags.ts'
 import {
@@ -48,6 +50,8 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   readonly eventHistory: number
   readonly proxy: ProxyConfig
+  /** Undefined unless the keys of an etcd v3 cluster are served. */
+  readonly existingEngine: ExistingEngine | undefined
   /** Peer URLs of all members of --initial-cluster: where a proxy looks for its cluster. */
   readonly clusterPeerURLs: readonly string[]
   readonly clientTls: TlsConfig
@@ -78,21 +82,6 @@ export type DiscoveryConfig =
       readonly fallback: 'proxy' | 'exit'
     }
   | { readonly type: 'srv'; readonly domain: string }
-
-/** The configuration is wrong: `message` for stderr, `exitCode` as the original's. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-  readonly code = 'CONFIG'
-  readonly exitCode: 1 | 2
-  /** The usage follows the message. */
-  readonly showsUsage: boolean
-
-  constructor(exitCode: 1 | 2, message: string, showsUsage = false) {
-    super(message)
-    this.exitCode = exitCode
-    this.showsUsage = showsUsage
-  }
-}
 
 export type Invocation =
   | { readonly type: 'run'; readonly config: Config }
@@ -171,6 +160,7 @@ function readOptions(
 function check(options: Options, warnings: readonly string[]): Config {
   const proxy = readProxy(options)
   const clusterState = readState(options)
+  const existingEngine = readExistingEngine(options)
   checkTimes(options)
   const name = options.string('name')
   const dataDir = options.string('data-dir') || `${name}.etcd`
@@ -225,15 +215,19 @@ function check(options: Options, warnings: readonly string[]): Config {
     corsOrigins: options.list('cors'),
     eventHistory: options.number('event-history'),
     proxy,
+    existingEngine,
     clusterPeerURLs: [...initialCluster.values()].flat(),
     clientTls,
     peerTls,
     isDebug:
       options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
-    given: options.given().map((one) => ({
-      ...one,
-      value: SECRET_URLS.has(one.name) ? shownUrl(one.value) : one.value,
-    })),
+    given: options
+      .given()
+      .map(withoutPassword)
+      .map((one) => ({
+        ...one,
+        value: SECRET_URLS.has(one.name) ? shownUrl(one.value) : one.value,
+      })),
     warnings: [...warnings, ...tlsWarned],
   })
 }
@@ -335,14 +329,6 @@ function readUrls(options: Options, { name, old, scheme }: UrlFlag): readonly UR
   const urls = options.list(name).map((text) => parseUrl(name, text))
   if (urls.length === 0) throw badValue(name, options.string(name), 'no valid URLs given')
   return urls
-}
-
-function badValue(name: string, value: string, problem: string): ConfigError {
-  return new ConfigError(
-    2,
-    `invalid value ${JSON.stringify(value)} for flag -${name}: ${problem}`,
-    true,
-  )
 }
 
 function parseUrl(name: string, text: string): URL {

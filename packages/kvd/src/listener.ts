@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { createServer as createSecureServer } from 'node:tls'
@@ -27,6 +28,13 @@ const REQUEST_MS_MAX = 30_000
 const SWEEP_MS = 5_000
 /** Descriptors kept for everything that is no client (etcd 2.3 etcdmain/etcd.go). */
 export const RESERVED_FDS = 150
+
+/** Soft limit of open files; Node raises it to the hard one when it starts. */
+export function readFdLimit(): number {
+  const line = /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
+  const limit = Number(line?.[1] ?? 'unlimited')
+  return Number.isFinite(limit) ? limit : Number.MAX_SAFE_INTEGER
+}
 
 export interface ClientListenerOptions {
   readonly full: FullServer
@@ -141,6 +149,13 @@ export class ClientListener {
 
   get isQuiet(): boolean {
     return this.#connections.size + this.#options.full.count === 0
+  }
+
+  /** Resolves when every connection has ended, or after `ms`. */
+  async ended(ms: number): Promise<void> {
+    const until = performance.now() + ms
+    while (!this.isQuiet && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 10))
   }
 
   /** Ends what is left. */

@@ -7,11 +7,13 @@ import {
   notify,
   type Logger,
 } from '@flotilla/daemon'
-import { ConfigError, readInvocation, type Config } from './config.ts'
+import { ConfigError } from './config-error.ts'
+import { readInvocation, type Config } from './config.ts'
 import { DataDirError } from './data-dir.ts'
 import { DiscoveryError } from './discovery/discovery-error.ts'
 import { failureLines } from './discovery/failure.ts'
 import { dumpStore } from './dump.ts'
+import { EngineError } from './engine-etcd3/engine-error.ts'
 import { ListenError } from './listener.ts'
 import { BootstrapError } from './membership/birth.ts'
 import { LimitError } from './server.ts'
@@ -120,6 +122,7 @@ function report(error: unknown, logger: Logger): number {
   }
   if (
     error instanceof DataDirError ||
+    error instanceof EngineError ||
     error instanceof ListenError ||
     error instanceof BootstrapError ||
     error instanceof TlsError ||

@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs'
 import type { Logger } from '@flotilla/daemon'
 import { Cluster } from './cluster.ts'
 import type { Config } from './config.ts'
-import { RESERVED_FDS } from './listener.ts'
+import { readFdLimit, RESERVED_FDS } from './listener.ts'
 import { Member, type MemberEnd, type MemberParts } from './member.ts'
 import { birthOf, BootstrapError } from './membership/birth.ts'
 import { Machine } from './machine.ts'
@@ -166,11 +165,4 @@ function isOneOfSeveral({ recovered }: Disk): boolean {
     if (entry.index > applied && entry.index <= commit) machine.apply(entry)
   const { voters, learners } = machine.conf
   return voters.length + learners.length > 1
-}
-
-/** Soft limit of open files; Node raises it to the hard one when it starts. */
-function readFdLimit(): number {
-  const line = /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
-  const limit = Number(line?.[1] ?? 'unlimited')
-  return Number.isFinite(limit) ? limit : Number.MAX_SAFE_INTEGER
 }

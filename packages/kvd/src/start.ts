@@ -1,6 +1,8 @@
 import type { Logger } from '@flotilla/daemon'
 import type { Config, DiscoveryConfig } from './config.ts'
 import { hasLog, prepareDataDir, roleOf } from './data-dir.ts'
+import { EngineError } from './engine-etcd3/engine-error.ts'
+import type { ExistingEngine } from './existing-engine.ts'
 import { startServer, type RunningServer } from './server.ts'
 import { openTlsSides } from './tls/tls-sides.ts'
 
@@ -17,6 +19,8 @@ export interface Running extends RunningServer {
  * @throws DiskError, ListenError, LimitError, BootstrapError, DataDirError, TlsError, DiscoveryError
  */
 export async function start(config: Config, logger: Logger, signal: AbortSignal): Promise<Running> {
+  if (config.existingEngine !== undefined)
+    return await startFront(config, config.existingEngine, logger)
   const role = roleOf(config.dataDir)
   const isProxy = role === 'none' ? config.proxy.mode !== 'off' : role === 'proxy'
   if (role !== 'none' && isProxy !== (config.proxy.mode !== 'off'))
@@ -76,4 +80,21 @@ async function startMember(config: Config, logger: Logger): Promise<Running> {
     )
   const tls = await openTlsSides(config, logger)
   return { ...(await startServer(config, logger, tls)), reload: tls.reload }
+}
+
+/** The v2 API over somebody else's etcd: what speaks to it is loaded, and installed, for this alone. */
+async function startFront(
+  config: Config,
+  existing: ExistingEngine,
+  logger: Logger,
+): Promise<Running> {
+  const { startEngine } = await import('./engine-etcd3/engine.ts').catch((error: unknown) => {
+    const isMissing = error instanceof Error && error.message.includes('@grpc/grpc-js')
+    if (!isMissing) throw error
+    throw new EngineError('flag -existing-engine: the package @grpc/grpc-js is not installed')
+  })
+  const tls = await openTlsSides(config, logger)
+  const engine = await startEngine(config, existing, { logger, tls: tls.clients })
+  const ended = new Promise<never>(() => undefined)
+  return { ended, close: async () => await engine.close(), reload: tls.reload }
 }

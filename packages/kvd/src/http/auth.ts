@@ -9,7 +9,8 @@ import { cleanKey } from './escape.ts'
 import type { HttpContext } from './context.ts'
 import { allowMethods, JSON_TYPE, type RawRequest, type Responder } from './message.ts'
 import { requireRoot } from './require-root.ts'
-import type { Handler, Routes } from './router.ts'
+import type { Handler } from './path-router.ts'
+import type { Routes } from './router.ts'
 
 export interface AuthApi {
   readonly context: Pick<HttpContext, 'cluster' | 'gate'>

@@ -13,7 +13,7 @@ import {
 
 /** GET /version: JSON without newline. */
 export function answerVersion(
-  context: HttpContext,
+  context: { readonly cluster: { readonly version: string | undefined } },
   request: RawRequest,
   responder: Responder,
 ): void {
@@ -70,7 +70,7 @@ export function answerMachines(
 
 /** Prometheus text, any method. */
 export function answerMetrics(
-  context: HttpContext,
+  context: Pick<HttpContext, 'metrics'>,
   _request: RawRequest,
   responder: Responder,
 ): void {
@@ -95,7 +95,7 @@ const LEVELS: Readonly<Record<string, LogLevel>> = {
 
 /** PUT /config/local/log `{"Level":"DEBUG"}`: field and level in any case. */
 export function answerConfigLog(
-  context: HttpContext,
+  context: Pick<HttpContext, 'setLogLevel'>,
   request: RawRequest,
   responder: Responder,
 ): void {

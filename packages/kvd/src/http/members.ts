@@ -4,20 +4,10 @@ import type { ChangeProblem, Member } from '../membership/roster.ts'
 import { NONE } from '../raft/types.ts'
 import type { HttpContext } from './context.ts'
 import { allowMethods, JSON_TYPE, plainError, type RawRequest, type Responder } from './message.ts'
-import { peerUrlProblem } from './peer-urls.ts'
+import { MembersError, parseId, readPeerUrls } from './members-request.ts'
 import { requireRoot } from './require-root.ts'
 
 const METHODS = ['GET', 'POST', 'DELETE', 'PUT'] as const
-
-/** A request about members that is answered with an error (kvd.md 8). */
-class MembersError extends Error {
-  readonly status: number
-
-  constructor(status: number, message: string) {
-    super(message)
-    this.status = status
-  }
-}
 
 /** Answers /v2/members. `path` is decoded. */
 export function handleMembers(
@@ -151,40 +141,6 @@ function presentMember(context: HttpContext, text: string): Member {
   if (context.cluster.isRemoved(id))
     throw new MembersError(410, `Member permanently removed: ${text}`)
   throw new MembersError(404, `No such member: ${text}`)
-}
-
-/** The id as it is printed: lower case, no leading zeros. */
-function parseId(text: string): string {
-  if (!/^0*[0-9a-fA-F]{1,16}$/.test(text)) throw new MembersError(404, `No such member: ${text}`)
-  return BigInt(`0x${text}`).toString(16)
-}
-
-function readPeerUrls(request: RawRequest): readonly string[] {
-  const type = request.contentType ?? ''
-  if (type !== 'application/json')
-    throw new MembersError(415, `Bad Content-Type ${type}, accept application/json`)
-  let document: unknown
-  try {
-    document = JSON.parse(Buffer.from(request.body, 'latin1').toString('utf8'))
-  } catch (error) {
-    throw new MembersError(400, error instanceof Error ? error.message : 'invalid JSON')
-  }
-  const urls =
-    typeof document === 'object' && document !== null && 'peerURLs' in document
-      ? document.peerURLs
-      : []
-  if (
-    Array.isArray(document) ||
-    !Array.isArray(urls) ||
-    !urls.every((url) => typeof url === 'string')
-  )
-    throw new MembersError(400, 'json: expected an object with peerURLs, a list of strings')
-  if (urls.length === 0) throw new MembersError(400, 'no valid URLs given')
-  for (const url of urls) {
-    const problem = peerUrlProblem(url)
-    if (problem !== undefined) throw new MembersError(400, problem)
-  }
-  return urls.toSorted()
 }
 
 function refuseTaken(

@@ -53,7 +53,7 @@ function selfStats({ cluster, startedAtMs, nowMs, replica, traffic }: HttpContex
 }
 
 /** A duration as Go prints it: `1h2m3.5s`, `250ms`. */
-function goDuration(ms: number): string {
+export function goDuration(ms: number): string {
   if (ms <= 0) return '0s'
   if (ms < 1000) return `${ms}ms`
   const hours = Math.floor(ms / 3_600_000)

@@ -78,16 +78,11 @@ export class EventHistory {
     return refusal(401, `the requested history has been cleared [${this.first}/${index}]`, current)
   }
 
-  /**
-   * First event from `from` on that a v2 long poll gets out of the history: hidden keys included,
-   * and a directory's end matches every key that begins with its text (kvd.md 6.3).
-   */
+  /** First event from `from` on that a v2 long poll gets out of the history. */
   scan(key: string, isRecursive: boolean, from: number): StoreEvent | undefined {
     for (let index = Math.max(from, this.first); index <= this.last; index += 1) {
       const event = this.at(index)
-      if (event === undefined || event.refresh || event.space !== 'keys') continue
-      if (event.key === key || (isRecursive && isBelow(event.key, key))) return event
-      if (event.removedDir && key.startsWith(event.key)) return event
+      if (event !== undefined && matchesPast(event, key, isRecursive)) return event
     }
     return undefined
   }
@@ -99,6 +94,16 @@ export class EventHistory {
       if (event !== undefined && matchesResumable(event, key, isRecursive)) yield event
     }
   }
+}
+
+/**
+ * The rule of v2 long polls for the past: hidden keys included, and a directory's end matches every
+ * key that begins with its text (kvd.md 6.3).
+ */
+export function matchesPast(event: StoreEvent, key: string, isRecursive: boolean): boolean {
+  if (event.refresh || event.space !== 'keys') return false
+  if (event.key === key || (isRecursive && isBelow(event.key, key))) return true
+  return event.removedDir && key.startsWith(event.key)
 }
 
 /**
