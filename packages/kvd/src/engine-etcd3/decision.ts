@@ -92,7 +92,10 @@ function guards({ scope, event, view, rows }: Target): readonly Compare[] {
     compare.push({ target: 'create', key: layout.file(dir), is: 0 })
     return [...compare, ...orderGuard(scope, view)]
   }
-  for (const key of [layout.marker(event.key), layout.file(event.key)])
+  const own = [layout.marker(event.key), layout.file(event.key)]
+  // A cache may know it less well than its node, which is read alone when it is in the way.
+  if (present.has(event.key)) own.push(layout.companion(event.key))
+  for (const key of own)
     compare.push({ target: 'mod', key, is: view.keys.get(key)?.modRevision ?? 0 })
   return [...compare, ...orderGuard(scope, view)]
 }

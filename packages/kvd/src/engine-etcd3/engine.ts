@@ -62,7 +62,8 @@ export async function startEngine(
   } catch (error) {
     etcd.close()
     if (!(error instanceof EtcdError)) throw error
-    throw new EngineError(`flag -existing-engine: ${places}: ${error.message}`)
+    const why = error.code === 'UNREACHABLE' ? 'no etcd answers' : error.message
+    throw new EngineError(`flag -existing-engine: ${places}: ${why}`)
   }
   const front = createFront({ config, engine, logger, etcd, layout, timeoutMs })
   const ports = openPorts(front, config, tls)

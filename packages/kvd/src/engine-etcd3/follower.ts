@@ -4,7 +4,9 @@ import type { Logger } from '@flotilla/daemon'
 import { WatcherHub, type Watcher } from '../store/watcher-hub.ts'
 import { EtcdError } from './etcd-error.ts'
 import type { Etcd } from './etcd.ts'
+import { byRevision, responsesOf } from './changes.ts'
 import { EventDecoder, type Happening } from './event-decoder.ts'
+import { isLeft } from './history.ts'
 import type { Layout } from './layout.ts'
 import type { ChangeEvent, WatchRequest, WatchResponse } from './messages.ts'
 import { indexOf } from './nodes.ts'
@@ -100,6 +102,7 @@ export class Follower {
 
   async #follow(): Promise<void> {
     const { etcd, layout, logger } = this.#options
+    if (!(await isLeft(etcd, layout, this.#position))) await this.#skip()
     const stream = await etcd.watch({ ...layout.all, startRevision: this.#position + 1 })
     this.#stream = stream
     if (this.#isClosed) stream.cancel()
@@ -174,34 +177,4 @@ export class Follower {
     this.#sendAway()
     for (const { resolve } of this.#waiting.splice(0)) resolve()
   }
-}
-
-/**
- * The answers of a watch, until it is cancelled.
- * @throws EtcdError when it fails
- */
-export async function* responsesOf(
-  stream: ClientDuplexStream<WatchRequest, WatchResponse>,
-): AsyncGenerator<WatchResponse> {
-  const chunks: AsyncIterable<WatchResponse> = stream
-  try {
-    yield* chunks
-  } catch (error) {
-    throw new EtcdError('UNKNOWN', error instanceof Error ? error.message : String(error))
-  } finally {
-    stream.cancel()
-  }
-}
-
-/** The changes of each revision, which etcd never spreads over several answers. */
-export function byRevision(
-  events: readonly ChangeEvent[],
-): ReadonlyMap<number, readonly ChangeEvent[]> {
-  const groups = new Map<number, ChangeEvent[]>()
-  for (const event of events) {
-    const group = groups.get(event.kv.modRevision)
-    if (group === undefined) groups.set(event.kv.modRevision, [event])
-    else group.push(event)
-  }
-  return groups
 }

@@ -3,7 +3,7 @@ import { isBelow, isHiddenFrom, type StoreEvent } from '../store/event.ts'
 import { EtcdError } from './etcd-error.ts'
 import type { Etcd } from './etcd.ts'
 import { EventDecoder, type Happening } from './event-decoder.ts'
-import { byRevision, responsesOf } from './follower.ts'
+import { byRevision, responsesOf } from './changes.ts'
 import type { Layout } from './layout.ts'
 import { indexOf, revisionOf } from './nodes.ts'
 import { listBelow } from './subtree.ts'
@@ -19,6 +19,7 @@ export interface PastWatch {
 
 /**
  * Index of the oldest event that etcd still has when the one asked for is compacted, else undefined.
+ * What was there before belongs to an event, so the revision before it must be left as well.
  * @throws EtcdError
  */
 export async function oldestIndexIfGone(
@@ -26,16 +27,30 @@ export async function oldestIndexIfGone(
   layout: Layout,
   from: number,
 ): Promise<number | undefined> {
-  try {
-    await etcd.read([{ key: layout.action, revision: revisionOf(from) }])
-    return undefined
-  } catch (error) {
-    if (!(error instanceof EtcdError) || error.code !== 'COMPACTED') throw error
-  }
-  const stream = await etcd.watch({ ...layout.all, startRevision: revisionOf(from) })
+  const revision = revisionOf(from) - 1
+  if (await isLeft(etcd, layout, revision)) return undefined
+  const stream = await etcd.watch({ ...layout.all, startRevision: revision })
   for await (const { compactRevision } of responsesOf(stream))
-    if (compactRevision !== 0) return indexOf(compactRevision)
+    if (compactRevision !== 0) return indexOf(compactRevision + 1)
   throw new EtcdError('UNKNOWN', 'etcdserver: the watch of the history ended')
+}
+
+/**
+ * False when the state of a revision was compacted.
+ * @throws EtcdError
+ */
+export async function isLeft(
+  etcd: Pick<Etcd, 'read'>,
+  layout: Layout,
+  revision: number,
+): Promise<boolean> {
+  try {
+    await etcd.read([{ key: layout.action, revision }])
+    return true
+  } catch (error) {
+    if (error instanceof EtcdError && error.code === 'COMPACTED') return false
+    throw error
+  }
 }
 
 /**

@@ -54,15 +54,20 @@ export class KeyCache {
     if (oldest !== undefined) this.#entries.delete(oldest)
   }
 
-  /** Undefined unless all of the scope is known. */
+  /**
+   * Undefined unless all of the scope is known.
+   * @param revision the newest one that was seen otherwise; a change may be known before it
+   */
   view(scope: Scope, revision: number): View | undefined {
     if (scope.needsChild) return undefined
     const keys = new Map<string, KeyValue | undefined>()
+    let newest = revision
     for (const key of keysOf(scope)) {
       const entry = this.#entries.get(key)
       if (entry === undefined) return undefined
       keys.set(key, entry.kv)
+      newest = Math.max(newest, entry.revision)
     }
-    return { revision, keys, hasChild: false }
+    return { revision: newest, keys, hasChild: false }
   }
 }

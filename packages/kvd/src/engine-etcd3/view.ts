@@ -79,18 +79,11 @@ export function rowsOf(scope: Scope, view: View): readonly NodeRow[] {
     rows.push(node)
     if (node.value !== undefined) return rows
   }
-  if (view.hasChild) rows.push(someChild(key))
+  if (view.hasChild) rows.push(placeholder(`${key}/child`))
   return rows
 }
 
-/** Stands for whatever is in a directory. */
-function someChild(key: string): NodeRow {
-  return {
-    space: 'keys',
-    key: `${key}/child`,
-    value: '',
-    createdIndex: 0,
-    modifiedIndex: 0,
-    expireAt: 0,
-  }
+/** A node of which nothing matters but that it is there. */
+export function placeholder(key: string): NodeRow {
+  return { space: 'keys', key, value: '', createdIndex: 0, modifiedIndex: 0, expireAt: 0 }
 }

@@ -10,7 +10,7 @@ import type { KeyCache } from './key-cache.ts'
 import type { Layout } from './layout.ts'
 import { indexOf } from './nodes.ts'
 import { Turns } from './turns.ts'
-import { readsOf, rowsOf, scopeOf, viewOf, type Scope, type View } from './view.ts'
+import { placeholder, readsOf, rowsOf, scopeOf, viewOf, type Scope, type View } from './view.ts'
 
 /** So often a write may find that somebody else was faster. */
 const TURNS_MAX = 64
@@ -113,16 +113,23 @@ export class Writer {
     return view
   }
 
-  /** The event, or what is there instead of what was in view. */
-  async #commit(scope: Scope, view: View, plan: Plan): Promise<StoreEvent | View> {
+  /** The event, the refusal of an in-order key, or what is there instead of what was in view. */
+  async #commit(scope: Scope, view: View, plan: Plan): Promise<StoreEvent | Refusal | View> {
     const { etcd, cache, stats } = this.#options
     const { compare, success, settled } = plan
+    const reads = readsOf(scope)
     const { header, succeeded, ranges } = await etcd.txn({
       compare,
       success,
-      failure: readsOf(scope),
+      failure: scope.isInOrder ? [...reads, ...nameReads(scope, settled.key)] : reads,
     })
-    if (!succeeded) return this.#learn(viewOf(scope, header.revision, ranges))
+    if (!succeeded) {
+      const now = this.#learn(viewOf(scope, header.revision, ranges))
+      const isTaken = scope.isInOrder && ranges.slice(reads.length).flat().length > 0
+      // Taken by somebody who made the next in-order key, or who wanted this very name.
+      if (!isTaken || orderOf(scope, now) !== orderOf(scope, view)) return now
+      return this.#refuseTaken(scope, now, settled)
+    }
     cache.learnCommit(success, view, header.revision)
     // Decided again with the index that it got.
     const made = applyTo(rowsOf(scope, view), settled, indexOf(header.revision) - 1)
@@ -130,6 +137,27 @@ export class Writer {
     stats.add(made.store)
     return made.outcome
   }
+
+  #refuseTaken(scope: Scope, view: View, settled: Command): Refusal | View {
+    const rows = rowsOf(scope, view)
+    const dir = rows.at(-1)
+    const isThere = scope.key === '/' || (dir?.key === scope.key && dir.value === undefined)
+    if (!isThere) return view
+    const taken = [...rows, placeholder(settled.key)]
+    const { outcome, store } = applyTo(taken, settled, indexOf(view.revision))
+    if (!isRefusal(outcome)) throw new Error(`${settled.key} was made over itself`)
+    this.#options.stats.add(store)
+    return outcome
+  }
+}
+
+function nameReads({ layout }: Scope, key: string): ReturnType<typeof readsOf> {
+  return [layout.marker(key), layout.file(key)].map((name) => ({ type: 'range', key: name }))
+}
+
+/** Revision of the directory's last in-order key. */
+function orderOf({ layout, key }: Scope, view: View): number {
+  return view.keys.get(layout.order(key))?.modRevision ?? 0
 }
 
 /** The lease of the node written, if it has a TTL. Ids are ours: a number must hold them. */
