@@ -379,3 +379,54 @@ t.test('the version has the lines that scripts cut apart', async (tt) => {
     /^etcd Version: 2\.3\.8\nGit SHA: kvd 0\.1\.0\nGo Version: none \(Node v\d+\.\d+\.\d+\)\nGo OS\/Arch: \w+\/\w+\n$/,
   )
 })
+
+t.test('an existing engine: its URLs, prefix, user and files', async (tt) => {
+  tt.equal(configOf([]).existingEngine, undefined)
+  const plain = configOf(['--existing-engine', 'http://e1:2379,https://e2']).existingEngine
+  tt.same(plain?.endpoints.map(String), ['http://e1:2379/', 'https://e2/'])
+  tt.match(plain, { prefix: '/__kvd', user: undefined, isSerializable: false, caFile: undefined })
+  const config = configOf(
+    [
+      ['--existing-engine-prefix', '/a/b/'],
+      ['--existing-engine-user', 'u:p:w'],
+      ['--existing-engine-serializable-reads'],
+      ['--existing-engine-ca-file', 'ca', '--existing-engine-cert-file', 'c'],
+      ['--existing-engine-key-file', 'k'],
+    ].flat(),
+    { KVD_EXISTING_ENGINE: 'http://e1:2379' },
+  )
+  tt.match(config.existingEngine, {
+    prefix: '/a/b',
+    user: { name: 'u', password: 'p:w' },
+    isSerializable: true,
+    caFile: 'ca',
+    certFile: 'c',
+    keyFile: 'k',
+  })
+  const user = config.given.find(({ name }) => name === 'existing-engine-user')
+  tt.equal(user?.value, 'u:...', 'the log shows no password')
+})
+
+t.test(
+  'an existing engine that cannot be meant is refused, by the name of the flag',
+  async (tt) => {
+    const engine = ['--existing-engine', 'http://e1:2379']
+    for (const [flags, refusal] of [
+      [
+        ['--existing-engine', 'e1:2379'],
+        /^2\+ invalid value "e1:2379" for flag -existing-engine: /,
+      ],
+      [['--existing-engine', 'http://e/x'], /must not contain a path/],
+      [['--existing-engine', ' '], /^2\+ .*-existing-engine: no valid URLs given/],
+      [[...engine, '--existing-engine-prefix', 'x'], /^2\+ .*-existing-engine-prefix: /],
+      [[...engine, '--existing-engine-prefix', '/'], /^2\+ .*-existing-engine-prefix: /],
+      [
+        [...engine, '--existing-engine-user', 'secret'],
+        /^2\+ .*"\.\.\." for flag -existing-engine-user: /,
+      ],
+      [[...engine, '--existing-engine-cert-file', 'c'], /^1 flag -existing-engine-cert-file: /],
+      [[...engine, '--proxy', 'on'], /^1 flag -existing-engine: /],
+    ] as const)
+      tt.match(refusalOf(flags), refusal, flags.join(' '))
+  },
+)

@@ -28,14 +28,14 @@ const WATCH_BYTES_MAX = 4 * 1024 * 1024
 /** The cluster version that clients of the v2 API are told. */
 const VERSION = '2.3.0'
 
-export interface RunningEngine {
-  export interface EngineOptions {
+export interface EngineOptions {
   readonly logger: Logger
   /** What clients are shown. */
   readonly tls: TlsIdentity
 }
 
-/** Stops listening and ends what is under way after a while. */
+export interface RunningEngine {
+  /** Stops listening and ends what is under way after a while. */
   close(): Promise<void>
 }
 

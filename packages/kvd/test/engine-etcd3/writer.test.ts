@@ -22,7 +22,7 @@ interface Bench {
   readonly etcd: ModelEtcd
   readonly layout: Layout
   readonly stats: FrontStats
-  write(entry: Command): Promise<string>
+  readonly write: (entry: Command) => Promise<string>
 }
 
 function bench(etcd = new ModelEtcd(), clock = { now: NOW }): Bench {
@@ -187,6 +187,13 @@ t.test('a new directory is empty, whatever an expired one has left', async (tt) 
     '/v2/003/k//1/d/x',
     '/v2/004/k//1/d/a/y',
   ])
+})
+
+t.test('a key of 60 components is made with one transaction', async (tt) => {
+  const { etcd, write } = bench()
+  tt.match(await write(set('/d'.repeat(60))), /^\{"action":"set"/)
+  tt.match(await write(createInOrder('/d'.repeat(59))), /"modifiedIndex":2,"createdIndex":2\}\}$/)
+  tt.equal(etcd.lost, 0)
 })
 
 t.test('a tree of any depth that etcd takes goes with one recursive delete', async (tt) => {

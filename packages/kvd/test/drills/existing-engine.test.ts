@@ -96,11 +96,9 @@ t.test('a front hears what another one writes, and what expires', needsEtcd, asy
   tt.equal(`${await stream.next()}\n`, made.text, 'the same event, byte for byte')
   const refreshed = await ask(one, 'PUT', '/d/k', { ttl: '1', refresh: 'true', prevExist: 'true' })
   tt.equal(refreshed.status, 200)
-  const before = performance.now()
   const expired = await stream.next()
   tt.match(expired, /^\{"action":"expire","node":\{"key":"\/d\/k","modifiedIndex":\d+,/)
   tt.match(expired, /"prevNode":\{"key":"\/d\/k","value":"1","expiration":"[^"]+","modifiedIndex":/)
-  tt.ok(performance.now() - before < 30_000)
   const { node, prevNode }: { node: Node; prevNode: Node & { expiration: string } } = JSON.parse(
     expired ?? '',
   )
@@ -124,7 +122,8 @@ t.test('a directory expires with all that is in it', needsEtcd, async (tt) => {
   tt.equal(await above.next(), told, 'the same on both fronts')
   tt.match((await ask(two, 'GET', '/d/a/b')).text, /"errorCode":100.*"cause":"\/d"/)
   // What it held is cleared away, by one of the fronts, without an event.
-  while (etcd.ctl('get', '--prefix', '--keys-only', '/__kvd/').includes('/1/d'));
+  const keys = (): string => etcd.ctl('get', '--prefix', '--keys-only', '/__kvd/')
+  while (keys().includes('/1/d')) await ask(one, 'GET', '/')
   const next = await ask(one, 'PUT', '/d/x', { value: '2' })
   tt.equal(`${await above.next()}\n`, next.text, 'nothing in between')
   await above.close()
