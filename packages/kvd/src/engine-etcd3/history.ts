@@ -54,7 +54,8 @@ export async function isLeft(
 }
 
 /**
- * The first event that matches, however long it takes; undefined when etcd or `signal` end the watch.
+ * The first event that matches, however long it takes; undefined when `signal` or etcd end the watch.
+ * @throws EtcdError
  */
 export async function firstEvent(
   etcd: Etcd,
@@ -65,23 +66,17 @@ export async function firstEvent(
   const stream = await etcd.watch({ ...layout.all, startRevision: revisionOf(wanted.from) })
   const cancel = (): void => stream.cancel()
   signal.addEventListener('abort', cancel)
+  if (signal.aborted) cancel()
   const decoder = new EventDecoder({
     layout,
     listBelow: async (dir, revision) =>
       (await listBelow(etcd, layout, { dir, revision })).map(({ key }) => key).toReversed(),
   })
-  try {
-    for await (const { events, isCanceled } of responsesOf(stream)) {
-      if (isCanceled) return undefined
-      for (const [revision, changes] of byRevision(events))
-        for (const happening of await decoder.decode(revision, changes))
-          if (isWanted(wanted, happening)) return happening.event
-    }
-  } catch (error) {
-    // The watch is gone with its member; the client asks again.
-    if (!(error instanceof EtcdError)) throw error
-  } finally {
-    signal.removeEventListener('abort', cancel)
+  for await (const { events, isCanceled } of responsesOf(stream)) {
+    if (isCanceled) return undefined
+    for (const [revision, changes] of byRevision(events))
+      for (const happening of await decoder.decode(revision, changes))
+        if (isWanted(wanted, happening)) return happening.event
   }
   return undefined
 }

@@ -1,7 +1,8 @@
+import { endsWithin } from '@flotilla/daemon'
 import type { BodyStream, Responder } from '../http/message.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
 import type { StoreEvent } from '../store/event.ts'
-import { endsWithin } from '@flotilla/daemon'
+import { EtcdError } from './etcd-error.ts'
 import type { LivePoll } from './follower.ts'
 import { successHead, type Front } from './front.ts'
 import { firstEvent, oldestIndexIfGone } from './history.ts'
@@ -69,9 +70,15 @@ async function search(
   const gone = new AbortController()
   body.onClose(() => gone.abort())
   const { waitIndex: from } = wanted
-  const event = await firstEvent(etcd, layout, { ...wanted, from }, gone.signal)
-  if (event === undefined) body.end()
-  else tell(body, event, wanted.stream)
+  try {
+    const event = await firstEvent(etcd, layout, { ...wanted, from }, gone.signal)
+    if (event === undefined) body.end()
+    else tell(body, event, wanted.stream)
+  } catch (error) {
+    // The watch went with its member: the client comes again.
+    if (!(error instanceof EtcdError)) throw error
+    body.end()
+  }
 }
 
 function follow(

@@ -71,7 +71,7 @@ t.test(
     const { nodes = [] } = nodeOf(await ask(first, 'GET', '/q?sorted=true'))
     tt.equal(nodes.length, 100)
     tt.same(
-      nodes.map(({ value }) => value).toSorted(),
+      nodes.map(({ value = '' }) => value).toSorted(),
       workers.flatMap((at) => Array.from({ length: 25 }, (_, n) => `${at}-${n}`)).toSorted(),
     )
     tt.same(
@@ -176,9 +176,9 @@ t.test(
     const stream = await watchLines(fronts[0], '/q?wait=true&recursive=true&stream=true')
     const known = new Set<string>()
     const unknown = new Set<string>()
-    let isOver = false
+    const over = new AbortController()
     const work = async (at: number): Promise<void> => {
-      for (let n = 0; !isOver; n += 1) {
+      for (let n = 0; !over.signal.aborted; n += 1) {
         const value = `${at}-${n}`
         const { status, body } = await ask(fronts[at % 2] ?? fronts[0], 'POST', '/q', { value })
         if (status === 201) known.add(value)
@@ -203,7 +203,7 @@ t.test(
       await etcd.start()
     }
     await untilMore(100)
-    isOver = true
+    over.abort()
     await working
     const { nodes = [] } = nodeOf(await ask(fronts[1], 'GET', '/q?sorted=true'))
     const values = nodes.map(({ value = '' }) => value)
@@ -376,6 +376,20 @@ t.test('an etcd that is not there: exit 1 and a line that names the flag', async
   if ('store' in result) throw new Error('it started')
   tt.equal(result.exit.code, 1)
   tt.match(result.exit.stderr, /etcdmain: flag -existing-engine: http:\S+: no etcd answers/)
+})
+
+t.test('the bounds of etcd are told as errors', needsEtcd, async (tt) => {
+  const etcd = await startEtcd(tt)
+  const flags = ['--existing-engine-serializable-reads']
+  const front = await startFront(tt, etcd.url, flags)
+  tt.equal((await ask(front, 'PUT', '/d'.repeat(60), { value: '1' })).status, 201)
+  const deep = await ask(front, 'PUT', '/d'.repeat(61), { value: '1' })
+  tt.match(deep.body, { errorCode: 300, cause: 'etcdserver: too many operations in txn request' })
+  const large = await ask(front, 'PUT', '/large', { value: 'x'.repeat(1_600_000) })
+  tt.match(large.body, { errorCode: 300, cause: 'etcdserver: request is too large' })
+  tt.equal((await ask(front, 'GET', '/large')).status, 404)
+  tt.equal((await ask(front, 'PUT', '/large', { value: 'x'.repeat(1_400_000) })).status, 201)
+  tt.equal((await ask(front, 'GET', '/large')).status, 200)
 })
 
 t.test('members, machines and stats', needsEtcd, async (tt) => {

@@ -138,7 +138,7 @@ t.test('a lease is given back when nothing hangs on it', async (tt) => {
   await write(set('/k'))
   tt.equal(await write(create('/k', { expireAt: NOW + 5000 })), '105 /k @1')
   tt.equal(etcd.leases.size, 0, 'none was needed to refuse')
-  const { txn } = etcd
+  const txn = etcd.txn.bind(etcd)
   etcd.txn = async (request) => {
     etcd.txn = txn
     throw new EtcdError('REFUSED', `etcdserver: request is too large: ${request.success.length}`)

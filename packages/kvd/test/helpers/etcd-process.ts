@@ -88,12 +88,12 @@ export async function startEtcd(t: Test, flags: readonly string[] = []): Promise
 }
 
 async function untilReady(url: string): Promise<void> {
-  const until = performance.now() + READY_MS_MAX
+  const deadline = performance.now() + READY_MS_MAX
   for (;;) {
     const answer = await fetch(url).catch(() => undefined)
     await answer?.arrayBuffer()
     if (answer?.ok) return
-    if (performance.now() > until) throw new Error(`etcd did not answer at ${url}`)
+    if (performance.now() > deadline) throw new Error(`etcd did not answer at ${url}`)
     await delay(20)
   }
 }

@@ -1,0 +1,31 @@
+import type { Test } from 'tap'
+import { waitFor } from '../../src/harness/deadline.ts'
+import { startKvd } from '../../src/launch/local-processes.ts'
+import { choosePorts } from '../../src/launch/ports.ts'
+
+export interface Urls {
+  readonly client: string
+  readonly peer: string
+}
+
+/** A fresh store that nobody has written to: the vectors count its index from the first entry. */
+export async function startFresh(
+  t: Test,
+  directory: string,
+  flags: readonly string[],
+): Promise<Urls> {
+  const ports = await choosePorts([0, 0])
+  const [client = '', peer = ''] = ports.map((port) => `http://127.0.0.1:${port}`)
+  const kvd = startKvd(directory, { clients: [client], peer, flags })
+  t.teardown(() => kvd.stop(5000))
+  const look = async () => {
+    const response = await fetch(`${client}/version`)
+    return response.ok ? { done: { client, peer } } : { seen: String(response.status) }
+  }
+  return Promise.race([
+    waitFor('kvd to answer', look),
+    kvd.ended.then((how) => {
+      throw new Error(`kvd ended (${how}):\n${kvd.lastWords}`)
+    }),
+  ])
+}
