@@ -65,10 +65,10 @@ export class Cluster {
   }
 }
 
-/** Decides the cluster's version, unless somebody has. */
+/** Decides the cluster's version. */
 export function versionCommand(time: number): Command {
   const value = CLUSTER_VERSION
-  return command({ op: 'create', space: 'cluster', time, key: '/version', value })
+  return command({ op: 'set', space: 'cluster', time, key: '/version', value })
 }
 
 /** Publishes a member's name and client URLs. */

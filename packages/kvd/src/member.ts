@@ -139,16 +139,19 @@ export class Member {
   #keepJoined(): () => void {
     const { replica, cluster, config, logger } = this.#parts
     let isVersionTold = false
-    const join = (): void => {
-      void this.#publish()
-      if (replica.isLeader && cluster.version === undefined)
-        replica.propose(versionCommand(Date.now()), () => undefined)
-    }
-    const watch = setInterval(() => {
-      if (replica.lead !== '0' && !this.#isJoined()) join()
+    const tellVersion = (): void => {
       if (isVersionTold || cluster.version === undefined) return
       isVersionTold = true
       logger.info(`etcdserver: set the initial cluster version to ${cluster.version.slice(0, 3)}`)
+    }
+    const join = (): void => {
+      void this.#publish()
+      if (replica.isLeader && cluster.version === undefined)
+        replica.propose(versionCommand(Date.now()), tellVersion)
+    }
+    const watch = setInterval(() => {
+      if (replica.lead !== '0' && !this.#isJoined()) join()
+      tellVersion()
     }, config.heartbeatMs)
     const forget = replica.onLead((lead) => lead !== '0' && join())
     return () => {

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { ConfigError, readInvocation, type Config } from '../../src/config.ts'
+import { ConfigError } from '../../src/config-error.ts'
+import { readInvocation, type Config } from '../../src/config.ts'
 
 function configOf(argv: readonly string[], env: Record<string, string> = {}): Config {
   const invocation = readInvocation(argv, env)
