@@ -170,19 +170,8 @@ function check(options: Options, warnings: readonly string[]): Config {
     readUrls(options, { name: flag, old, scheme: hasCertificate(tls) ? 'https' : 'http' })
   const listenClientURLs = urls(clientTls, 'listen-client-urls', 'bind-addr', 'addr')
   const listenPeerURLs = urls(peerTls, 'listen-peer-urls', 'peer-bind-addr', 'peer-addr')
-  const advertised = options.isSet('advertise-client-urls') || options.isSet('addr')
   const discovery = readDiscovery(options)
-  if (clusterState === 'existing' && discovery?.type === 'url')
-    throw new ConfigError(
-      1,
-      'discovery URL should not be set when joining existing initial cluster',
-    )
-  const mayBeProxy =
-    proxy.mode !== 'off' || (discovery?.type === 'url' && discovery.fallback === 'proxy')
-  if (options.isSet('listen-client-urls') && !advertised && !mayBeProxy)
-    throw verifyError(
-      '-advertise-client-urls is required when -listen-client-urls is set explicitly.',
-    )
+  checkDiscovery(options, { discovery, proxy, clusterState })
   const tlsWarned = [
     ...checkTls(options, clientTls, listenClientURLs),
     ...checkTls(options, peerTls, listenPeerURLs),
@@ -281,6 +270,24 @@ function readState(options: Options): Config['clusterState'] {
   if (state !== 'new' && state !== 'existing')
     throw badValue('initial-cluster-state', state, 'invalid value')
   return state
+}
+
+function checkDiscovery(
+  options: Options,
+  { discovery, proxy, clusterState }: Pick<Config, 'discovery' | 'proxy' | 'clusterState'>,
+): void {
+  if (clusterState === 'existing' && discovery?.type === 'url')
+    throw new ConfigError(
+      1,
+      'discovery URL should not be set when joining existing initial cluster',
+    )
+  const isAdvertised = options.isSet('advertise-client-urls') || options.isSet('addr')
+  const mayBeProxy =
+    proxy.mode !== 'off' || (discovery?.type === 'url' && discovery.fallback === 'proxy')
+  if (options.isSet('listen-client-urls') && !isAdvertised && !mayBeProxy)
+    throw verifyError(
+      '-advertise-client-urls is required when -listen-client-urls is set explicitly.',
+    )
 }
 
 function checkCounts(options: Options): void {

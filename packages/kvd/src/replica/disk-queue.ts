@@ -56,6 +56,7 @@ export class DiskQueue {
   #refused: InFlight | undefined
   #seq = 0
   #given: Batch['hard']
+  #toldCommit = 0
 
   constructor(options: DiskQueueOptions) {
     this.#options = options
@@ -93,6 +94,11 @@ export class DiskQueue {
   }
 
   /** @param install the snapshot that the Ready wants installed */
+  /** What is known to be committed, as the disk was last told. */
+  get toldCommit(): number {
+    return this.#toldCommit
+  }
+
   add({ seq, isDurable, entries, hard, after }: Ready, install?: Install): void {
     if (!isDurable) {
       const isFree = !this.#hasWaiting && !this.isBusy && this.#refused === undefined
@@ -133,6 +139,7 @@ export class DiskQueue {
       ...(isReplaced ? NO_ROWS : this.#options.rows(entries.length)),
       ...(install !== undefined && { packs: install.packs, image: install.image }),
     }
+    this.#toldCommit = batch.commit
     this.#inFlight = { seq, after, install, entries, batch, sinceMs: this.#options.nowMs() }
     this.#options.disk.write(batch)
   }

@@ -312,6 +312,15 @@ export class Driver {
     this.pump()
   }
 
+  /**
+   * What is committed is told to the disk with the next batch; when none comes, here. A member that
+   * has to go on alone knows by it what was acknowledged.
+   */
+  settleCommit(): void {
+    if (this.#isStopped || this.#queue.isInstalling) return
+    this.#queue.flush(this.core.view.log.commit > this.#queue.toldCommit)
+  }
+
   tryForRoom(): void {
     if (this.#isFull && !this.#isStopped) this.#queue.retry()
   }
