@@ -6,6 +6,8 @@ import { encodeConf } from './machine.ts'
 import type { Member } from './member.ts'
 
 const HOUR_MS = 3_600_000
+/** How long a successor stays away. */
+const PATIENCE_MS = 1_000
 
 /** A course of events that leads into danger, step by step. */
 export interface Plot {
@@ -56,7 +58,9 @@ export class Nemesis {
     if (plan.damage) faults.push(() => this.#damage())
     if (plan.nospace) faults.push(() => this.#fill())
     if (plan.transfers) faults.push(() => this.#transfer())
-    if (plan.ambushes) faults.push(() => this.#ambush())
+    // There are as many of them as there are plain faults.
+    if (plan.ambushes)
+      for (let weight = 0; weight < 4; weight += 1) faults.push(() => this.#ambush())
     if (faults.length > 0) this.#random.pick(faults)()
   }
 
@@ -248,11 +252,21 @@ export class Nemesis {
     if (writer.isUp && writer.disk.waiting > 0) this.#cluster.crash(writer, this.#random.int(1, 20))
   }
 
-  /** A leader that is cut off goes on writing what will be overwritten. */
+  /**
+   * A leader that is cut off goes on writing what will be overwritten. When it comes back and its
+   * successor is gone, it has the longest log, and the oldest.
+   */
   #speakToNobody(leader: Member): void {
     this.#cluster.isolate(leader.id, true)
-    for (let count = this.#random.int(10, 80); count > 0; count -= 1)
+    for (let count = this.#random.int(10, 200); count > 0; count -= 1)
       leader.propose({ kind: 'noop', id: '', data: new Uint8Array() })
+    const { agenda, plan } = this.#cluster
+    agenda.after(this.#random.int(2, 4) * plan.electionTicks * plan.tickMs, () => {
+      const successor = this.#cluster.settledLeader
+      if (!this.#cluster.isFaulty || successor === undefined || successor === leader) return
+      this.#cluster.crash(successor, PATIENCE_MS)
+      this.#heal()
+    })
   }
 
   /** Several want to follow a leader that stands still, at once. */
