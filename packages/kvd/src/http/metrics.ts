@@ -224,6 +224,18 @@ export class Metrics implements RequestCounters {
         () => replica.lastIndex,
       ),
       single(
+        'kvd_raft_voters',
+        'Members that count in elections and commits.',
+        'gauge',
+        () => replica.machine.conf.voters.length,
+      ),
+      single(
+        'kvd_raft_learners',
+        'Members that get the log and do not count yet.',
+        'gauge',
+        () => replica.machine.conf.learners.length,
+      ),
+      single(
         'kvd_raft_leader_changes_total',
         'How often another member began to lead, or none.',
         'counter',
