@@ -1,5 +1,6 @@
 import t from 'tap'
-import { parseOptions, UsageError } from '../src/bench/kvd/options.ts'
+import { UsageError } from '../src/bench/arguments.ts'
+import { parseOptions } from '../src/bench/kvd/options.ts'
 import { faults, renderReport } from '../src/bench/kvd/report.ts'
 import type { Sample } from '../src/bench/kvd/load.ts'
 import type { Report } from '../src/bench/kvd/suite.ts'

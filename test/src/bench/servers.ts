@@ -1,11 +1,10 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { program } from '../harness/paths.ts'
+import { choosePorts } from '../launch/ports.ts'
+import { Daemon } from './daemon.ts'
 
 /** The stores that speak the v2 API. */
 export type Name = 'kvd' | 'etcd'
@@ -28,10 +27,6 @@ export interface Server {
   stop(): Promise<void>
 }
 
-const readyTimeoutMs = 30_000
-const stopTimeoutMs = 15_000
-const logBytesMax = 64 << 10
-
 /** Our own store, as built. */
 export async function kvdProgram(): Promise<Program> {
   const path = program('kvd')
@@ -52,6 +47,13 @@ export async function etcdProgram(): Promise<Program | { readonly missing: strin
   return { name: 'etcd', version, command: 'etcd', options }
 }
 
+/** The program of that name. @throws Error when it is not on this machine */
+export async function programOf(name: Name): Promise<Program> {
+  const found = name === 'kvd' ? await kvdProgram() : await etcdProgram()
+  if ('missing' in found) throw new Error(found.missing)
+  return found
+}
+
 async function outputOf(command: string, args: readonly string[]): Promise<string | undefined> {
   return promisify(execFile)(command, [...args]).then(
     ({ stdout }) => stdout,
@@ -62,32 +64,22 @@ async function outputOf(command: string, args: readonly string[]): Promise<strin
 /** Starts a store on a fresh directory below `parent` and waits until it answers writes. */
 export async function start(what: Program, parent: string): Promise<Server> {
   const dir = await mkdtemp(join(parent, `bench-${what.name}-`))
-  const [client, peer] = await freePorts()
+  const remove = async (): Promise<void> => await rm(dir, { recursive: true, force: true })
+  const [client = 0, peer = 0] = await choosePorts([0, 0])
   const url = `http://127.0.0.1:${client}`
-  const child = spawn(what.command, [...what.options, ...flags(dir, url, peer)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    cwd: dir,
-  })
-  const log = tail(child)
-  // Whatever ends the bench, a signal too, ends the servers: nobody else knows of them.
-  const killAtExit = (): boolean => child.kill('SIGKILL')
-  process.prependOnceListener('exit', killAtExit)
-  child.once('exit', () => process.off('exit', killAtExit))
+  const daemon = await Daemon.start(what.command, [...what.options, ...flags(dir, url, peer)], dir)
   try {
-    await once(child, 'spawn')
-    await untilReady(child, url)
+    await daemon.untilWritable(url)
   } catch (error) {
-    child.kill('SIGKILL')
-    await rm(dir, { recursive: true, force: true })
-    throw new Error(`${what.name} did not start:\n${log()}`, { cause: error })
+    await daemon.end('SIGKILL')
+    await remove()
+    throw new Error(`${what.name} did not start:\n${daemon.log}`, { cause: error })
   }
-  return {
-    name: what.name,
-    pid: child.pid ?? 0,
-    port: client,
-    url,
-    stop: () => end(child, dir),
+  const stop = async (): Promise<void> => {
+    await daemon.end('SIGTERM')
+    await remove()
   }
+  return { name: what.name, pid: daemon.pid, port: client, url, stop }
 }
 
 function flags(dir: string, url: string, peerPort: number): string[] {
@@ -100,51 +92,4 @@ function flags(dir: string, url: string, peerPort: number): string[] {
     ['--initial-advertise-peer-urls', peer],
     ['--initial-cluster', `default=${peer}`],
   ].flat()
-}
-
-/** Two ports that are free now; taken at the same time, so that they differ. */
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()]
-  const ports: number[] = []
-  for (const server of servers) {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const address = server.address()
-    ports.push(address !== null && typeof address === 'object' ? address.port : 0)
-  }
-  for (const server of servers) server.close()
-  return [ports[0] ?? 0, ports[1] ?? 0]
-}
-
-/** Keeps the last part of what the child says, for the message when it fails. */
-function tail(child: ChildProcess): () => string {
-  let text = ''
-  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-    text = (text + chunk).slice(-logBytesMax)
-  })
-  return () => text
-}
-
-async function untilReady(child: ChildProcess, url: string): Promise<void> {
-  const deadline = performance.now() + readyTimeoutMs
-  while (performance.now() < deadline) {
-    if (child.exitCode !== null || child.signalCode !== null)
-      throw new Error(`ended with ${child.exitCode ?? child.signalCode}`)
-    const answer = await fetch(`${url}/v2/keys/ready`, { method: 'PUT' }).catch(() => undefined)
-    await answer?.arrayBuffer()
-    if (answer?.ok) return
-    await sleep(20)
-  }
-  throw new Error(`no answer at ${url} after ${readyTimeoutMs} ms`)
-}
-
-async function end(child: ChildProcess, dir: string): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) {
-    const ended = once(child, 'exit')
-    child.kill('SIGTERM')
-    const timer = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs)
-    await ended
-    clearTimeout(timer)
-  }
-  await rm(dir, { recursive: true, force: true })
 }

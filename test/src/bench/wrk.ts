@@ -8,6 +8,8 @@ export interface Load {
   readonly url: string
   readonly connections: number
   readonly seconds: number
+  /** More than one only where one server is not enough; each has the same share of the connections. */
+  readonly threads?: number
   /** Path of the Lua script; it must end with `doneLua`. */
   readonly script: string
   readonly args: readonly string[]
@@ -37,10 +39,10 @@ function done(summary, latency, requests)
 end
 `
 
-/** Drives `url` with one wrk thread: the machine is shared with the server, so the client must stay small. */
+/** Drives `url`, by default with one thread: the machine is shared with the server, so the client must stay small. */
 export async function runWrk(load: Load): Promise<LoadResult> {
   const { stdout } = await run('wrk', [
-    '--threads=1',
+    `--threads=${load.threads ?? 1}`,
     `--connections=${load.connections}`,
     `--duration=${load.seconds}s`,
     '--timeout=10s',

@@ -1,11 +1,9 @@
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
+import { send, type Answer } from '../requests.ts'
 import type { Server } from '../servers.ts'
 
-/** An answer with its whole body. */
-interface Answer {
-  readonly status: number
-  readonly body: string
-}
+/** Who is filled and asked: a server, or a member of a cluster. */
+type Place = Pick<Server, 'name' | 'port'>
 
 const fillers = 32
 
@@ -13,7 +11,7 @@ const fillers = 32
  * PUTs every key of `keys` (paths below /v2/keys) with a value of `bytes` bytes.
  * @throws when an answer is not 200 or 201
  */
-export async function fill(server: Server, keys: readonly string[], bytes: number): Promise<void> {
+export async function fill(server: Place, keys: readonly string[], bytes: number): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: fillers })
   const value = valueOf(bytes)
   const rest = keys.values()
@@ -24,19 +22,25 @@ export async function fill(server: Server, keys: readonly string[], bytes: numbe
   agent.destroy()
 }
 
-async function put(server: Server, agent: Agent, key: string, value: string): Promise<void> {
-  const answer = await send(server, agent, 'PUT', `/v2/keys${key}`, `value=${value}`)
+async function put(server: Place, agent: Agent, key: string, value: string): Promise<void> {
+  const answer = await send({
+    agent,
+    port: server.port,
+    method: 'PUT',
+    path: `/v2/keys${key}`,
+    form: `value=${value}`,
+  })
   if (answer.status !== 200 && answer.status !== 201)
     throw new Error(`${server.name}: PUT ${key}: ${answer.status} ${answer.body}`)
 }
 
 /** Checks that the loads will measure real answers: PUT, GET and quorum GET give the value back. */
-export async function probe(server: Server, key: string, bytes: number): Promise<void> {
+export async function probe(server: Place, key: string, bytes: number): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   const value = valueOf(bytes)
   await put(server, agent, key, value)
   for (const query of ['', '?quorum=true']) {
-    const answer = await send(server, agent, 'GET', `/v2/keys${key}${query}`)
+    const answer = await get(server, agent, `${key}${query}`)
     if (answer.status !== 200 || !answer.body.includes(`"value":"${value}"`))
       throw new Error(`${server.name}: GET ${key}${query}: ${answer.status} ${answer.body}`)
   }
@@ -44,44 +48,17 @@ export async function probe(server: Server, key: string, bytes: number): Promise
 }
 
 /** Number of files below `dir`, as the server lists them. */
-export async function countKeys(server: Server, dir: string): Promise<number> {
+export async function countKeys(server: Place, dir: string): Promise<number> {
   const agent = new Agent()
-  const { body } = await send(server, agent, 'GET', `/v2/keys${dir}?recursive=true`)
+  const { body } = await get(server, agent, `${dir}?recursive=true`)
   agent.destroy()
   return body.split('"value":').length - 1
 }
 
-function valueOf(bytes: number): string {
-  return 'x'.repeat(bytes)
+async function get({ port }: Place, agent: Agent, path: string): Promise<Answer> {
+  return await send({ agent, port, method: 'GET', path: `/v2/keys${path}` })
 }
 
-function send(
-  server: Server,
-  agent: Agent,
-  method: string,
-  path: string,
-  form?: string,
-): Promise<Answer> {
-  const headers =
-    form === undefined
-      ? {}
-      : {
-          'Content-Type': 'application/x-www-form-urlencoded',
-          'Content-Length': Buffer.byteLength(form),
-        }
-  return new Promise((resolve, reject) => {
-    const asked = request(
-      { host: '127.0.0.1', port: server.port, agent, method, path, headers },
-      (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('end', () => {
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() })
-        })
-        response.on('error', reject)
-      },
-    )
-    asked.on('error', reject)
-    asked.end(form)
-  })
+function valueOf(bytes: number): string {
+  return 'x'.repeat(bytes)
 }

@@ -1,7 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cpuSeconds, parseMetric } from '../proc.ts'
-import type { Server } from '../servers.ts'
 import { doneLua, runWrk, type LoadResult } from '../wrk.ts'
 
 /** The operations driven by wrk. */
@@ -58,7 +57,7 @@ ${doneLua}`
 export interface Sample extends LoadResult {
   readonly perSecond: number
   readonly cpuUsPerRequest: number
-  /** fsyncs of the server's log during the run, from its own metrics; undefined when it does not say. */
+  /** fsyncs of the driven server's log during the run, from its own metrics; undefined when it does not say. */
   readonly fsyncs: number | undefined
 }
 
@@ -69,21 +68,48 @@ export async function writeScript(dir: string): Promise<string> {
   return path
 }
 
-/** Drives one server with one operation for `seconds`. */
+/** The same load from several threads, each of which drives another port of this machine. */
+export async function writeSpreadScript(dir: string, ports: readonly number[]): Promise<string> {
+  const path = join(dir, `spread-${ports.join('-')}.lua`)
+  await writeFile(path, `${script}\n${spreadLua(ports)}`)
+  return path
+}
+
+function spreadLua(ports: readonly number[]): string {
+  return `
+local ports, threads = { ${ports.join(', ')} }, 0
+function setup(thread)
+  threads = threads + 1
+  local port = ports[(threads - 1) % #ports + 1]
+  thread.addr = wrk.lookup("127.0.0.1", tostring(port))[1]
+end
+`
+}
+
+/** What is driven, and the processes whose work counts: of a cluster all members'. */
+export interface Target {
+  readonly url: string
+  readonly pids: readonly number[]
+}
+
+/** Drives a target with one operation for `seconds`. */
 export async function measure(
-  server: Server,
+  target: Target,
   operation: Operation,
-  load: { readonly connections: number; readonly seconds: number; readonly script: string },
+  load: {
+    readonly connections: number
+    readonly seconds: number
+    readonly script: string
+    readonly threads?: number
+  },
 ): Promise<Sample> {
-  const before = await cost(server)
+  const before = await cost(target)
   const result = await runWrk({
-    url: server.url,
-    connections: load.connections,
-    seconds: load.seconds,
-    script: load.script,
+    url: target.url,
+    ...load,
     args: [operation, String(keyCount), String(valueBytes)],
   })
-  const after = await cost(server)
+  const after = await cost(target)
   return {
     ...result,
     perSecond: result.requests / result.seconds,
@@ -102,8 +128,9 @@ const fsyncMetrics = [
   'etcd_disk_wal_fsync_duration_seconds_count',
 ]
 
-async function cost(server: Server): Promise<{ cpuSeconds: number; fsyncs: number | undefined }> {
-  const text = await (await fetch(`${server.url}/metrics`)).text()
+async function cost(target: Target): Promise<{ cpuSeconds: number; fsyncs: number | undefined }> {
+  const text = await (await fetch(`${target.url}/metrics`)).text()
   const fsyncs = fsyncMetrics.map((name) => parseMetric(text, name)).find((n) => n !== undefined)
-  return { cpuSeconds: await cpuSeconds(server.pid), fsyncs }
+  const each = await Promise.all(target.pids.map(cpuSeconds))
+  return { cpuSeconds: each.reduce((sum, seconds) => sum + seconds, 0), fsyncs }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryOf, type Memory } from '../proc.ts'
-import { start, type Program } from '../servers.ts'
+import { start, type Program, type Server } from '../servers.ts'
 import { countKeys, fill } from './fill.ts'
 
 /** Memory of a fresh server, and of the same one holding the keys. */
@@ -19,18 +19,23 @@ const keysPerDir = 1000
 export async function measureMemory(what: Program, dir: string): Promise<MemoryReport> {
   const server = await start(what, dir)
   try {
-    await sleep(settleMs)
-    const empty = await memoryOf(server.pid)
-    await fill(server, keys(), memoryValueBytes)
-    await sleep(settleMs)
-    const filled = await memoryOf(server.pid)
-    // Counted last: a listing of everything is itself a big answer.
-    const count = await countKeys(server, '/memory')
-    if (count !== memoryKeys) throw new Error(`${what.name} holds ${count} keys of ${memoryKeys}`)
-    return { empty, filled }
+    return await weigh(server)
   } finally {
     await server.stop()
   }
+}
+
+/** Fills a fresh server. */
+export async function weigh(server: Pick<Server, 'name' | 'port' | 'pid'>): Promise<MemoryReport> {
+  await sleep(settleMs)
+  const empty = await memoryOf(server.pid)
+  await fill(server, keys(), memoryValueBytes)
+  await sleep(settleMs)
+  const filled = await memoryOf(server.pid)
+  // Counted last: a listing of everything is itself a big answer.
+  const count = await countKeys(server, '/memory')
+  if (count !== memoryKeys) throw new Error(`${server.name} holds ${count} keys of ${memoryKeys}`)
+  return { empty, filled }
 }
 
 function keys(): string[] {

@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
+import { list, oneOf, refusing, whole } from '../arguments.ts'
 
 /** What can be measured, in the order of the report. */
 const parts = ['get', 'qget', 'put', 'mixed', 'watch', 'memory'] as const
@@ -16,11 +17,6 @@ export interface Options {
   readonly dir: string
   readonly json: boolean
   readonly etcd: boolean
-}
-
-/** A command line that makes no sense; the message says what and why. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError'
 }
 
 /** Text of `bench kvd --help`. */
@@ -45,7 +41,7 @@ export function parseOptions(argv: readonly string[]): Options | undefined {
   const { values } = read(argv)
   if (values.help) return undefined
   return {
-    only: list(values.only).map(partOf),
+    only: list(values.only).map((word) => oneOf('--only', word, parts)),
     connections: list(values.connections).map((text) => whole('--connections', text, 4096)),
     rounds: whole('--rounds', values.rounds, 1000),
     seconds: whole('--seconds', values.seconds, 3600),
@@ -56,8 +52,8 @@ export function parseOptions(argv: readonly string[]): Options | undefined {
 }
 
 function read(argv: readonly string[]) {
-  try {
-    return parseArgs({
+  return refusing(() =>
+    parseArgs({
       args: [...argv],
       strict: true,
       allowPositionals: false,
@@ -71,25 +67,6 @@ function read(argv: readonly string[]) {
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
-    })
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
-  }
-}
-
-function list(text: string): string[] {
-  return text.split(',').filter((word) => word !== '')
-}
-
-function partOf(word: string): Part {
-  const part = parts.find((name) => name === word)
-  if (part === undefined) throw new UsageError(`--only: ${word} is none of ${parts.join(', ')}`)
-  return part
-}
-
-function whole(flag: string, text: string, max: number): number {
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || value < 1 || value > max)
-    throw new UsageError(`${flag}: ${text} is no whole number from 1 to ${max}`)
-  return value
+    }),
+  )
 }

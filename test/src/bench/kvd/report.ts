@@ -1,27 +1,15 @@
 import { machineLine } from '../machine.ts'
-import type { Name } from '../servers.ts'
+import { left, loadCells, loadColumns, right, roundFaults } from '../load-cells.ts'
 import { pairedRatio, spread } from '../stats.ts'
-import {
-  formatCount,
-  formatMs,
-  formatRatio,
-  formatSpread,
-  renderTable,
-  type Column,
-} from '../table.ts'
+import { formatCount, formatMs, formatRatio, formatSpread, renderTable } from '../table.ts'
 import { memoryKeys, memoryValueBytes } from './memory.ts'
 import type { Sample } from './load.ts'
-import type { FanOut, LoadRow, Report } from './suite.ts'
+import type { FanOut, Report } from './suite.ts'
 
 /** What was wrong with a report: rows that hold failed requests. An empty list means it is valid. */
 export function faults(report: Report): string[] {
-  return report.loads.flatMap((row) =>
-    Object.entries(row.rounds).flatMap(([server, samples]) => {
-      const errors = samples.reduce((total, sample) => total + sample.errors, 0)
-      const name = `${server}: ${row.operation} at ${row.connections} connections`
-      if (errors > 0) return [`${name}: ${errors} requests failed, the row is invalid`]
-      return samples.some((sample) => sample.requests === 0) ? [`${name}: no answer at all`] : []
-    }),
+  return report.loads.flatMap(({ operation, connections, rounds }) =>
+    roundFaults(`${operation} at ${connections} connections`, rounds),
   )
 }
 
@@ -37,53 +25,14 @@ export function renderReport(report: Report): string {
   ].join('\n')
 }
 
-const left = (title: string): Column => ({ title, align: 'left' })
-const right = (title: string): Column => ({ title, align: 'right' })
-
 function loads(report: Report): string {
   if (report.loads.length === 0) return ''
-  const columns = [
-    left('operation'),
-    right('conns'),
-    right('kvd/s'),
-    right('etcd/s'),
-    right('ratio'),
-    right('kvd µs CPU'),
-    right('etcd µs CPU'),
-    right('CPU ratio'),
-    right('kvd p99 ms'),
-    right('etcd p99 ms'),
-  ]
-  return renderTable(columns, report.loads.map(loadLine))
-}
-
-function loadLine(row: LoadRow): string[] {
-  const perSecond = (sample: Sample): number => sample.perSecond
-  const cpu = (sample: Sample): number => sample.cpuUsPerRequest
-  const p99 = (sample: Sample): number => sample.p99Ms
-  const cell = (name: Name, of: (sample: Sample) => number, format: (n: number) => string) => {
-    const samples = row.rounds[name]
-    return samples === undefined ? '-' : formatSpread(spread(samples.map(of)), format)
-  }
-  const micro = (value: number): string => value.toFixed(1)
-  return [
-    row.operation,
-    String(row.connections),
-    cell('kvd', perSecond, formatCount),
-    cell('etcd', perSecond, formatCount),
-    ratio(row, perSecond),
-    cell('kvd', cpu, micro),
-    cell('etcd', cpu, micro),
-    ratio(row, cpu),
-    cell('kvd', p99, formatMs),
-    cell('etcd', p99, formatMs),
-  ]
-}
-
-function ratio(row: LoadRow, of: (sample: Sample) => number): string {
-  const { kvd, etcd } = row.rounds
-  if (kvd === undefined || etcd === undefined) return '-'
-  return formatSpread(pairedRatio(kvd.map(of), etcd.map(of)), formatRatio)
+  const rows = report.loads.map(({ operation, connections, rounds }) => [
+    operation,
+    String(connections),
+    ...loadCells(rounds),
+  ])
+  return renderTable([left('operation'), right('conns'), ...loadColumns], rows)
 }
 
 /** fsyncs of the log beside the writes they made durable. */

@@ -1,14 +1,22 @@
-import { rmSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { fileSystemOf, machineFacts, type Machine } from '../machine.ts'
+import { UsageError } from '../arguments.ts'
+import { onDisk } from '../ground.ts'
+import { machineFacts, type Machine } from '../machine.ts'
+import { roundsOf } from '../rounds.ts'
 import { etcdProgram, kvdProgram, start, type Name, type Program, type Server } from '../servers.ts'
 import { percentile } from '../stats.ts'
 import { needWrk } from '../wrk.ts'
 import { fill, probe } from './fill.ts'
-import { keyCount, measure, valueBytes, writeScript, type Operation, type Sample } from './load.ts'
+import {
+  keyCount,
+  measure,
+  valueBytes,
+  writeScript,
+  type Operation,
+  type Sample,
+  type Target,
+} from './load.ts'
 import { measureMemory, type MemoryReport } from './memory.ts'
-import { UsageError, type Options, type Part } from './options.ts'
+import type { Options, Part } from './options.ts'
 import { Watchers, type Transport } from './watchers.ts'
 
 /** One line of the table: an operation at a number of connections, by server, round by round. */
@@ -64,17 +72,11 @@ export async function runSuite(
 ): Promise<Report> {
   const wrk = await needWrk()
   if (wrk === undefined) throw new UsageError('wrk is missing: as root, apt-get install wrk')
-  const fileSystem = await fileSystemOf(options.dir)
-  if (fileSystem === 'tmpfs' || fileSystem === 'ramfs')
-    throw new UsageError(`${options.dir} is ${fileSystem}, where fsync costs nothing: give --dir`)
-  const machine = await machineFacts(options.dir)
   const etcd = options.etcd ? await etcdProgram() : { missing: '--no-etcd' }
   const programs = [await kvdProgram(), ...('missing' in etcd ? [] : [etcd])]
-  const startedAt = new Date().toISOString()
-  const dir = await mkdtemp(join(options.dir, 'bench-'))
-  const removeAtExit = (): void => rmSync(dir, { recursive: true, force: true })
-  process.once('exit', removeAtExit)
-  try {
+  return await onDisk(options.dir, async (dir) => {
+    const machine = await machineFacts(dir)
+    const startedAt = new Date().toISOString()
     const loads = await driveLoads(programs, options, dir, progress)
     const watches = await driveWatches(programs, options, dir, progress)
     const memory = options.only.includes('memory') ? await memories(programs, dir, progress) : {}
@@ -93,10 +95,7 @@ export async function runSuite(
       watches,
       memory,
     }
-  } finally {
-    process.off('exit', removeAtExit)
-    await rm(dir, { recursive: true, force: true })
-  }
+  })
 }
 
 type Progress = (line: string) => void
@@ -155,14 +154,6 @@ async function withServers(
   }
 }
 
-/** Whoever comes second finds a warmer machine: each round changes the order. */
-function roundsOf(servers: readonly Server[], rounds: number): (readonly [number, Server[]])[] {
-  return Array.from({ length: rounds }, (_, n) => [
-    n + 1,
-    n % 2 === 0 ? [...servers] : servers.toReversed(),
-  ])
-}
-
 function loadRows(options: Options, programs: readonly Program[]): LoadRow[] {
   const empty = () => Object.fromEntries(programs.map((program) => [program.name, []]))
   return options.only
@@ -182,7 +173,7 @@ async function prepare(server: Server, loads: readonly LoadRow[], script: string
   await fill(server, names, valueBytes)
   await probe(server, names[0] ?? '', valueBytes)
   for (const operation of new Set(loads.map((row) => row.operation)))
-    await measure(server, operation, { connections: 64, seconds: warmUpSeconds, script })
+    await measure(targetOf(server), operation, { connections: 64, seconds: warmUpSeconds, script })
 }
 
 async function sample(
@@ -192,7 +183,11 @@ async function sample(
   script: string,
 ): Promise<void> {
   const load = { connections: row.connections, seconds, script }
-  row.rounds[server.name]?.push(await measure(server, row.operation, load))
+  row.rounds[server.name]?.push(await measure(targetOf(server), row.operation, load))
+}
+
+function targetOf({ url, pid }: Server): Target {
+  return { url, pids: [pid] }
 }
 
 /** Only kvd has the multiplexed watch. */
