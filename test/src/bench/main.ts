@@ -1,3 +1,4 @@
+import { clusterBench } from './cluster/main.ts'
 import { kvdBench } from './kvd/main.ts'
 
 /** A bench of one component: takes its command line, gives the exit status. */
@@ -7,7 +8,10 @@ type Suite = (argv: readonly string[]) => Promise<number>
 process.once('SIGINT', () => process.exit(130))
 process.once('SIGTERM', () => process.exit(143))
 
-const suites: ReadonlyMap<string, Suite> = new Map([['kvd', kvdBench]])
+const suites: ReadonlyMap<string, Suite> = new Map([
+  ['kvd', kvdBench],
+  ['cluster', clusterBench],
+])
 
 const [name = '', ...argv] = process.argv.slice(2)
 const suite = suites.get(name)
