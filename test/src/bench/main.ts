@@ -1,3 +1,4 @@
+import { catchupBench } from './catchup/main.ts'
 import { clusterBench } from './cluster/main.ts'
 import { kvdBench } from './kvd/main.ts'
 
@@ -11,6 +12,7 @@ process.once('SIGTERM', () => process.exit(143))
 const suites: ReadonlyMap<string, Suite> = new Map([
   ['kvd', kvdBench],
   ['cluster', clusterBench],
+  ['catchup', catchupBench],
 ])
 
 const [name = '', ...argv] = process.argv.slice(2)
