@@ -1,5 +1,6 @@
 import { catchupBench } from './catchup/main.ts'
 import { clusterBench } from './cluster/main.ts'
+import { failoverBench } from './failover/main.ts'
 import { kvdBench } from './kvd/main.ts'
 
 /** A bench of one component: takes its command line, gives the exit status. */
@@ -13,6 +14,7 @@ const suites: ReadonlyMap<string, Suite> = new Map([
   ['kvd', kvdBench],
   ['cluster', clusterBench],
   ['catchup', catchupBench],
+  ['failover', failoverBench],
 ])
 
 const [name = '', ...argv] = process.argv.slice(2)
