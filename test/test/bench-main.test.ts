@@ -11,10 +11,12 @@ test('npm run bench explains itself', async (t) => {
   t.match(none.stderr, /^usage: npm run bench -- kvd/)
   const unknown = await run([process.execPath, MAIN, 'nonesuch'])
   t.equal(unknown.code, 2)
-  const help = await run([process.execPath, MAIN, 'kvd', '--help'])
-  t.equal(help.code, 0)
-  t.not(help.stdout, '')
-  const wrong = await run([process.execPath, MAIN, 'kvd', '--nonesuch'])
-  t.equal(wrong.code, 2)
-  t.match(wrong.stderr, /^bench: /)
+  for (const suite of ['kvd', 'cluster', 'catchup', 'failover']) {
+    const help = await run([process.execPath, MAIN, suite, '--help'])
+    t.equal(help.code, 0)
+    t.ok(help.stdout.startsWith(`usage: npm run bench -- ${suite} `))
+    const wrong = await run([process.execPath, MAIN, suite, '--nonesuch'])
+    t.equal(wrong.code, 2)
+    t.match(wrong.stderr, /^bench: /)
+  }
 })
