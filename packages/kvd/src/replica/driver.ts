@@ -5,12 +5,16 @@ import { Roster } from '../membership/roster.ts'
 import type { Core } from '../raft/core.ts'
 import { NONE, type Entry, type MemberId, type Message, type Ready } from '../raft/types.ts'
 import type { Snapshot } from '../transport/snapshot-receiver.ts'
+import { CommitNews } from './commit-news.ts'
 import { DiskQueue, type Install } from './disk-queue.ts'
 import { Images, type Rows } from './images.ts'
 import { MemoryLog } from './memory-log.ts'
 import type { ReplicaOptions } from './options.ts'
 import { SnapshotOffers } from './snapshot-offers.ts'
 import { createCore, startLog } from './start.ts'
+
+/** News of a commit wait at most so long for entries to go with. */
+const NEWS_MS = 1
 
 /** Who hears what comes of it. */
 export interface DriverListener {
@@ -44,6 +48,7 @@ export class Driver {
   readonly #queue: DiskQueue
   readonly #images: Images
   readonly #offers: SnapshotOffers
+  readonly #news: CommitNews
   readonly #memory: MemoryLog
   #isAlone = false
   #isScheduled = false
@@ -75,6 +80,7 @@ export class Driver {
     if (log.added.length > 0 || birth !== undefined)
       this.#queue.begin(birth?.identity, log.added, log.hard)
     this.#offers = this.#openOffers()
+    this.#news = this.#openNews()
     disk.forget()
     this.core.syncedTo(store.syncTime)
     this.#noteConf()
@@ -94,6 +100,15 @@ export class Driver {
         this.core.persisted(seq)
         for (const message of after) this.#send(message)
       },
+    })
+  }
+
+  #openNews(): CommitNews {
+    return new CommitNews({
+      later: (run) => {
+        setTimeout(() => !this.#isStopped && run(), NEWS_MS)
+      },
+      send: (message) => this.#options.network.send(message),
     })
   }
 
@@ -178,7 +193,7 @@ export class Driver {
   #send(message: Message): void {
     if (message.to === this.#options.memberId) this.core.step(message)
     else if (message.type === 'snapOffer') this.#offers.offer(message, this.#applied)
-    else this.#options.network.send(message)
+    else this.#news.pass(message)
   }
 
   #apply(entries: readonly Entry[]): void {
