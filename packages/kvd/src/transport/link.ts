@@ -11,6 +11,14 @@ const RETRY_MS_MAX = 1_000
 const DEAD_MS = 5_000
 const PING_MS = 1_600
 
+/**
+ * A mask of zeros, with which neither side touches the payload. Masks keep scripts in a browser from
+ * choosing the bytes that a proxy sees (RFC 6455 10.3); no browser runs between members.
+ */
+function generateMask(mask: Buffer): void {
+  mask.fill(0)
+}
+
 export interface LinkOptions {
   /** `ctl` carries what is small and urgent, `bulk` entries and proposals. */
   readonly kind: LinkKind
@@ -84,6 +92,7 @@ export class Link {
       handshakeTimeout: dialMs,
       perMessageDeflate: false,
       maxPayload: 1024,
+      generateMask,
     })
     this.#socket = socket
     socket.on('open', () => this.#open(socket))
