@@ -43,9 +43,10 @@ export interface Report {
 
 type Progress = (line: string) => void
 
-/** Two of three members take part in every decision; three load threads, so that each member has one. */
+/** As many load threads, when all are driven. */
 const memberCount = 3
-const warmUpSeconds = 2
+/** Of each load: only a third of the requests, or less, reach one member's code. */
+const warmUpSeconds = 5
 
 /**
  * Runs the bench.
