@@ -38,6 +38,7 @@ export class Replica {
   readonly #writer = new CommandWriter()
   #isClosed = false
   #isDead = false
+  #clockOffsetMs = 0
   #commits = 0
   #commitMsSum = 0
   #onIdle: (() => void) | undefined
@@ -112,7 +113,10 @@ export class Replica {
 
   #tick(): void {
     if (this.#isDead) return
-    this.#driver.core.tick()
+    const { core } = this.#driver
+    core.tick()
+    const clusterMs = core.clusterNow()
+    this.#clockOffsetMs = clusterMs === 0 ? 0 : clusterMs - this.#options.nowMs()
     this.#retry()
     this.#driver.pump()
   }
@@ -162,6 +166,11 @@ export class Replica {
   /** At most so old is what this member has applied: Infinity without a leader. */
   get stalenessMs(): number {
     return this.#driver.stalenessMs
+  }
+
+  /** How far the cluster's time is ahead of this member's clock, as of the last beat. */
+  get clockOffsetMs(): number {
+    return this.#clockOffsetMs
   }
 
   /** Leader: the time by which nodes expire, milliseconds since 1970. */

@@ -23,12 +23,23 @@ function app(to: string, commit: number, count = 0): MessageOf<'app'> {
     chain: 0,
   }))
   const [prevIndex, prevTerm, prevChain] = [commit, 2, 0]
-  return { type: 'app', from: 'a', to, term: 2, prevIndex, prevTerm, prevChain, entries, commit }
+  return {
+    type: 'app',
+    from: 'a',
+    to,
+    term: 2,
+    incarnation: 1,
+    prevIndex,
+    prevTerm,
+    prevChain,
+    entries,
+    commit,
+  }
 }
 
 function placed(to: string, index: number): Message {
   const result = { type: 'appended', index, term: 2 } as const
-  return { type: 'propResp', from: 'a', to, term: 2, id: 'p', result }
+  return { type: 'propResp', from: 'a', to, term: 2, incarnation: 1, id: 'p', result }
 }
 
 t.test('news of a commit leave after a moment, the latest alone', (tt) => {
