@@ -95,6 +95,8 @@ t.test('whatever tells of no commit leaves at once', (tt) => {
     from: 'a',
     to: 'b',
     term: 2,
+    incarnation: 1,
+    life: 0,
     commit: 3,
     readBatch: 0,
     clusterMs: 0,
@@ -104,6 +106,7 @@ t.test('whatever tells of no commit leaves at once', (tt) => {
     from: 'a',
     to: 'b',
     term: 2,
+    incarnation: 1,
     id: 'p',
     result: { type: 'dropped' },
   }
