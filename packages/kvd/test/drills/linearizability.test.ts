@@ -11,7 +11,7 @@ import { roomsSkip } from '../linearizability/rooms.ts'
 // FLOTILLA_LIN_MEMBERS for another cluster, FLOTILLA_LIN_SEED to replay the choices of a failed one.
 
 const seconds = countFrom('FLOTILLA_LIN_SECONDS', 30)
-const members = countFrom('FLOTILLA_LIN_MEMBERS', 1)
+const members = countFrom('FLOTILLA_LIN_MEMBERS', 3)
 const seed = seedFrom('FLOTILLA_LIN_SEED')
 const program = fileURLToPath(new URL('../linearizability/main.js', import.meta.url))
 const proofSeconds = 6
