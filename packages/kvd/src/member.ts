@@ -139,6 +139,7 @@ export class Member {
   #keepJoined(): () => void {
     const { replica, cluster, config, logger } = this.#parts
     let isVersionTold = false
+    let isDeciding = false
     const tellVersion = (): void => {
       if (isVersionTold || cluster.version === undefined) return
       isVersionTold = true
@@ -146,8 +147,12 @@ export class Member {
     }
     const join = (): void => {
       void this.#publish()
-      if (replica.isLeader && cluster.version === undefined)
-        replica.propose(versionCommand(Date.now()), tellVersion)
+      if (!replica.isLeader || cluster.version !== undefined || isDeciding) return
+      isDeciding = true
+      replica.propose(versionCommand(Date.now()), () => {
+        isDeciding = false
+        tellVersion()
+      })
     }
     const watch = setInterval(() => {
       if (replica.lead !== '0' && !this.#isJoined()) join()
