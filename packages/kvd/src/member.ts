@@ -72,6 +72,7 @@ export class Member {
       peers.attach({
         receive: (messages) => replica.receive(messages),
         unreachable: (id) => replica.unreachable(id),
+        silent: (id) => replica.silent(id),
         unsent: (message) => replica.unsent(message),
         install: (snapshot) => replica.install(snapshot),
         removed: tell,

@@ -37,6 +37,8 @@ export interface PeersOptions {
 export interface PeersListener {
   receive(messages: readonly Message[]): void
   unreachable(id: MemberId): void
+  /** It does not speak any more. */
+  silent(id: MemberId): void
   unsent(message: Message): void
   install(snapshot: Snapshot): void
   /** The others do not let this member in any more: it was removed. */
@@ -75,6 +77,7 @@ export class Peers implements Network, Traffic {
         this.#listener?.receive(messages)
       },
       restarted: (from) => this.#listener?.unreachable(from),
+      gone: (from) => this.#listener?.silent(from),
       refused: (greeting, refusal) =>
         logger.warn(
           `rafthttp: rejected the stream from peer ${greeting?.from ?? 'unknown'} since it was: ${refusal.text}`,

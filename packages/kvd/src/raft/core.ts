@@ -50,6 +50,9 @@ import {
   type Role,
 } from './types.ts'
 
+/** So many beats, at the most, until somebody stands for election whose leader has hung up. */
+const SOON_TICKS = 4
+
 /**
  * One member's part in Raft (raft.md 3): a pure state machine. It is told of messages, ticks and what
  * the disk has done, and says in `Ready` what is to be written, sent and applied. It reads no clock,
@@ -256,6 +259,22 @@ export class Core {
   /** Leader: lets another voter lead as soon as it has everything. */
   transfer(to: MemberId): void {
     startTransfer(this.#state, to)
+  }
+
+  /**
+   * The way from a member has ended. If it leads, it is not protected any more, and somebody may stand
+   * soon: where a majority still hears it, their pre-votes say so.
+   */
+  silent(id: MemberId): void {
+    const state = this.#state
+    const { electionTicks, random } = state.options
+    if (state.role !== 'follower' || state.lead !== id) return
+    state.electionElapsed = Math.max(state.electionElapsed, electionTicks)
+    const soon = electionTicks + 1 + Math.floor(random() * SOON_TICKS)
+    state.electionTimeout = Math.max(
+      state.electionElapsed + 1,
+      Math.min(state.electionTimeout, soon),
+    )
   }
 
   /** What was sent to a member may be lost. */

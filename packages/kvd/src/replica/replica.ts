@@ -272,6 +272,11 @@ export class Replica {
     this.#driver.unsent(message)
   }
 
+  /** A member does not speak any more. */
+  silent(id: MemberId): void {
+    this.#driver.core.silent(id)
+  }
+
   unreachable(id: MemberId): void {
     this.#driver.unreachable(id)
   }

@@ -13,7 +13,7 @@ import {
 import { PROTOCOL } from './link.ts'
 import { readMessages } from './message-codec.ts'
 
-const PATH = /^\/kvd\/raft\/v1\/(?:ctl|bulk)$/
+const PATH = /^\/kvd\/raft\/v1\/(ctl|bulk)$/
 const FRAME_BYTES_MAX = 8 * 1024 * 1024
 /** A peer pings every 1.6 s: silence for so long means that it is gone (rafthttp ConnReadTimeout). */
 const DEAD_MS = 5_000
@@ -24,6 +24,8 @@ export interface AcceptorOptions {
   readonly received: (messages: readonly Message[]) => void
   /** A member has started anew since it was last heard of. */
   restarted(id: MemberId, incarnation: number): void
+  /** The way of a member's urgent messages has ended. */
+  gone(id: MemberId): void
   refused(greeting: Greeting | undefined, refusal: GreetingRefusal): void
   /** What came from a member was nothing that a member sends. */
   readonly broken: (id: MemberId, problem: string) => void
@@ -40,6 +42,8 @@ export class Acceptor {
   })
   readonly #incarnations = new Map<MemberId, number>()
   readonly #heardMs = new Map<WebSocket, number>()
+  /** Of each member, the way that its urgent messages come. */
+  readonly #urgent = new Map<MemberId, WebSocket>()
   readonly #timer: NodeJS.Timeout
 
   constructor(options: AcceptorOptions) {
@@ -53,7 +57,8 @@ export class Acceptor {
 
   /** Takes an upgrade request of the peer port; false when the path is none of ours. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
-    if (!PATH.test(request.url ?? '')) return false
+    const [, kind] = PATH.exec(request.url ?? '') ?? []
+    if (kind === undefined) return false
     socket.on('error', () => socket.destroy())
     const greeting = readGreeting(request.headers)
     const refusal = judgeGreeting(greeting, this.#options.host)
@@ -62,7 +67,7 @@ export class Acceptor {
       return true
     }
     this.#server.handleUpgrade(request, socket, head, (webSocket) =>
-      this.#accept(webSocket, greeting),
+      this.#accept(webSocket, greeting, kind === 'ctl'),
     )
     return true
   }
@@ -76,7 +81,7 @@ export class Acceptor {
     )
   }
 
-  #accept(socket: WebSocket, greeting: Greeting): void {
+  #accept(socket: WebSocket, greeting: Greeting, isUrgent: boolean): void {
     const { from, incarnation } = greeting
     if (incarnation > this.incarnationOf(from)) {
       this.#incarnations.set(from, incarnation)
@@ -93,7 +98,15 @@ export class Acceptor {
       else this.#take(socket, from, data)
     })
     socket.on('error', () => socket.terminate())
-    socket.on('close', () => this.#heardMs.delete(socket))
+    socket.on('close', () => {
+      this.#heardMs.delete(socket)
+      // One that dialled anew is still there.
+      if (isUrgent && this.#urgent.get(from) === socket) {
+        this.#urgent.delete(from)
+        this.#options.gone(from)
+      }
+    })
+    if (isUrgent) this.#urgent.set(from, socket)
   }
 
   #take(socket: WebSocket, from: MemberId, data: Buffer): void {

@@ -220,6 +220,23 @@ t.test('a leader hands over to whom it is asked to', async (tt) => {
   tt.match(heir.take('vote'), [{ isTransfer: true }, { isTransfer: true }])
 })
 
+t.test('a leader who has hung up is not protected, and somebody stands soon', async (tt) => {
+  for (const random of [0, 0.5, 0.99]) {
+    const bench = new Bench('a', three, { options: { random: () => random } })
+    bench.receive('b', 1, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: 0 })
+    bench.core.silent('c')
+    bench.tick(ELECTION_TICKS - 1)
+    tt.equal(bench.core.view.role, 'follower', 'another one that hangs up changes nothing')
+    bench.receive('b', 1, { type: 'hb', commit: 0, life: 1, readBatch: 0, clusterMs: 0 })
+    bench.core.silent('b')
+    const asks = { lastIndex: 0, lastTerm: 0, isTransfer: false } as const
+    bench.receive('c', 2, { type: 'preVote', ...asks })
+    tt.match(bench.take('preVoteResp'), [{ to: 'c', isGranted: true }])
+    bench.tick(4)
+    tt.equal(bench.core.view.role, 'preCandidate', `drawn ${random}`)
+  }
+})
+
 t.test('two leaders in one term are a broken invariant', async (tt) => {
   const bench = new Bench('a', three).lead('b')
   tt.throws(

@@ -123,7 +123,15 @@ export class Cluster {
     this.checker.count('crashes')
     this.note(`crash ${member.id} keeps ${kept} of ${waiting}`)
     member.crash((batch) => isWhole.at(batch) ?? false)
+    if (this.random.chance(0.5)) this.#hangUp(member.id)
     this.agenda.after(downMs, () => this.restart(member))
+  }
+
+  /** The others see that its connections have ended, each some time later. */
+  #hangUp(id: string): void {
+    for (const other of this.members.values())
+      if (other.id !== id && !this.network.isCut(id, other.id))
+        this.agenda.after(this.random.int(1, this.plan.tickMs), () => other.silent(id))
   }
 
   restart(member: Member): void {

@@ -129,6 +129,11 @@ export class Member {
     this.isApplyHeld = false
   }
 
+  /** Somebody's connection has ended. */
+  silent(id: string): void {
+    if (!this.isPaused) this.core?.silent(id)
+  }
+
   tick(): void {
     this.core?.tick()
     this.#ticks += 1

@@ -108,6 +108,7 @@ async function receiver(
       notes.add('received')
     },
     restarted: () => undefined,
+    gone: () => undefined,
     refused: () => notes.add('refused'),
     broken: (_id, problem) => notes.add(problem),
   })

@@ -74,6 +74,7 @@ class Station {
         this.received.push(...messages)
         this.note(`received ${messages.length}`)
       },
+      gone: (id) => this.note(`gone ${id}`),
       restarted: (id, incarnation) => this.note(`restarted ${id} ${incarnation}`),
       refused: (_greeting, { status }) => this.note(`refused ${status}`),
       broken: (id, problem) => this.note(`broken ${id}: ${problem}`),
