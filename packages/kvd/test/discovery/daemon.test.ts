@@ -141,12 +141,7 @@ t.test('without a cluster kvd says why, what to do, and ends with status 1', asy
       ...GIVE_UP(full),
     ],
   })
-  await set('/large/_config/size', '3')
-  const large = await run(dir, `${own.url}/v2/keys/large`)
-  tt.match(large, { status: 1, lines: [/\(discovery: a cluster of 3 members is too large\)$/] })
-  const left = await (await fetch(`${own.url}/v2/keys/large`)).text()
-  tt.notMatch(left, '"nodes"', 'it has not taken a place there')
-  tt.notOk(existsSync(join(dir, 'member')), 'nor begun a log')
+  tt.notOk(existsSync(join(dir, 'member')), 'it has not begun a log')
 })
 
 t.test('a signal ends the wait for others', async (tt) => {

@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
-const source = fileURLToPath(new URL('../../../test/failing-disk/shim.c', import.meta.url))
+const here = fileURLToPath(new URL('.', import.meta.url))
+/** It stays where it was written; this file is compiled somewhere else. */
+const source = join(here.replace('build-test/test', 'test'), 'shim.c')
 
 /** From some call on, all such calls fail. */
 export interface Fault {
