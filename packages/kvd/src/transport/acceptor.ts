@@ -14,7 +14,8 @@ import { PROTOCOL } from './link.ts'
 import { readMessages } from './message-codec.ts'
 
 const PATH = /^\/kvd\/raft\/v1\/(ctl|bulk)$/
-const FRAME_BYTES_MAX = 8 * 1024 * 1024
+/** A frame that was all but full, and the longest entry behind it: an entry is never cut, and a client may write 10 MiB. */
+const FRAME_BYTES_MAX = 16 * 1024 * 1024
 /** A peer pings every 1.6 s: silence for so long means that it is gone (rafthttp ConnReadTimeout). */
 const DEAD_MS = 5_000
 
@@ -97,7 +98,10 @@ export class Acceptor {
       else if (incarnation < this.incarnationOf(from)) socket.close(1008, 'stale incarnation')
       else this.#take(socket, from, data)
     })
-    socket.on('error', () => socket.terminate())
+    socket.on('error', (error) => {
+      this.#options.broken(from, error.message)
+      socket.terminate()
+    })
     socket.on('close', () => {
       this.#heardMs.delete(socket)
       // One that dialled anew is still there.

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { Message } from '../../src/raft/types.ts'
+import { BODY_BYTES_MAX } from '../../src/http/message.ts'
 import { Acceptor } from '../../src/transport/acceptor.ts'
 import { greetingHeaders } from '../../src/transport/handshake.ts'
 import { Transport } from '../../src/transport/transport.ts'
@@ -170,6 +171,28 @@ t.test('messages arrive, in the order of each way', async (tt) => {
   )
 })
 
+t.test('the longest value that a client may write arrives, whatever leaves with it', async (tt) => {
+  const { sender, receiver } = await pair(tt)
+  sender.transport.setPeers(new Map([['b2', [receiver.url]]]))
+  await sender.until(() => sender.lines.includes('connected b2'))
+  while (receiver.received.length === 0) {
+    sender.transport.send(append(1))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  sender.transport.send(append(2, (1 << 20) - 1024))
+  sender.transport.send(append(3, BODY_BYTES_MAX))
+  const indexes = (): number[] =>
+    receiver.received.flatMap((message) =>
+      message.type === 'app' ? message.entries.map(({ index }) => index) : [],
+    )
+  await receiver.until(() => indexes().includes(3))
+  tt.ok(indexes().includes(2))
+  tt.same(
+    receiver.lines.filter((line) => line.startsWith('broken')),
+    [],
+  )
+})
+
 t.test('what cannot be sent is dropped, and said so', async (tt) => {
   const { sender } = await pair(tt)
   sender.transport.send(heartbeat(1))
@@ -231,7 +254,7 @@ t.test('a peer that sends what no member sends is cut off', async (tt) => {
   const cases: [what: string, frame: Buffer | string, code: number][] = [
     ['no frame', Buffer.from('nonsense'), 1002],
     ['text', 'text', 1003],
-    ['too much', Buffer.alloc(9 * 1024 * 1024), 1009],
+    ['too much', Buffer.alloc(17 * 1024 * 1024), 1009],
   ]
   for (const [what, frame, code] of cases) {
     const socket = new WebSocket(
@@ -247,7 +270,7 @@ t.test('a peer that sends what no member sends is cut off', async (tt) => {
   tt.same(receiver.received, [])
   tt.match(
     receiver.lines.filter((line) => line.startsWith('broken')),
-    [/^broken a1: /],
+    [/^broken a1: /, 'broken a1: Max payload size exceeded'],
   )
 })
 
