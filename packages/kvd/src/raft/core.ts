@@ -30,6 +30,7 @@ import {
   handleHb,
   handleHbResp,
   handleSnapResp,
+  passSnapshot,
   replicate,
   sendHeartbeats,
   startTransfer,
@@ -287,6 +288,15 @@ export class Core {
   snapshotFailed(id: MemberId): void {
     const progress = this.#state.progress.get(id)
     if (progress?.state === 'snapshot') failSnapshot(progress)
+  }
+
+  /**
+   * Leader: a member has got a snapshot of `index`. Whether it took it shows when it is asked: its own
+   * word may be lost, and who waits for that alone waits for ever.
+   */
+  snapshotSent(id: MemberId, index: number): void {
+    const progress = this.#state.progress.get(id)
+    if (progress?.state === 'snapshot') passSnapshot(progress, index)
   }
 
   /** A committed change of the configuration takes effect. Returns the configuration. */

@@ -165,7 +165,12 @@ export function handleSnapResp(state: State, message: MessageOf<'snapResp'>): vo
 }
 
 export function failSnapshot(progress: Progress): void {
-  probe(progress, progress.match + 1)
+  passSnapshot(progress, progress.match)
+}
+
+/** The member is asked again when it is heard from, as if its log ended at `index`. */
+export function passSnapshot(progress: Progress, index: number): void {
+  probe(progress, index + 1)
   progress.isProbeSent = true
 }
 

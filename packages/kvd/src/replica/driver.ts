@@ -119,7 +119,11 @@ export class Driver {
       nowMs,
       freshImage: async () => await this.#freshImage(),
       send: async (offer, snapshot) => await network.sendSnapshot(offer, snapshot),
-      sent: (to, index) => logger.info(`raft: ${memberId} sent snapshot[index: ${index}] to ${to}`),
+      sent: (to, index) => {
+        logger.info(`raft: ${memberId} sent snapshot[index: ${index}] to ${to}`)
+        this.core.snapshotSent(to, index)
+        this.schedule()
+      },
       failed: (to, problem) => {
         logger.warn(`raft: ${memberId} failed to send a snapshot to ${to}: ${problem}`)
         this.core.snapshotFailed(to)

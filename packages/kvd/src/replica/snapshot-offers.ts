@@ -61,10 +61,11 @@ export class SnapshotOffers {
       await freshImage()
       const snapshot = await disk.openSnapshot()
       if (snapshot === undefined) throw new Error('there is no image yet')
-      const { place } = snapshot.head
-      await send(message, snapshot)
-      this.#holds.set(to, { index: place.index, untilMs: nowMs() + HELD_MS })
-      sent(to, place.index)
+      const { index } = snapshot.head.place
+      // While it is open, the disk thread moves no rows into their table.
+      await send(message, snapshot).finally(() => snapshot.close())
+      this.#holds.set(to, { index, untilMs: nowMs() + HELD_MS })
+      sent(to, index)
     } catch (error) {
       this.#holds.delete(to)
       failed(to, error instanceof Error ? error.message : String(error))

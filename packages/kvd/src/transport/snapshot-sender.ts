@@ -25,7 +25,7 @@ export interface SnapshotTarget {
 }
 
 /**
- * Sends a snapshot, no faster than the receiver takes it. Resolves when it has all of it.
+ * Sends a snapshot, no faster than the receiver takes it, and leaves it open. Resolves when it has all of it.
  * @throws SnapshotError
  */
 export async function sendSnapshot(
@@ -52,7 +52,6 @@ export async function sendSnapshot(
     })
   } finally {
     request.destroy()
-    snapshot.close()
   }
 }
 

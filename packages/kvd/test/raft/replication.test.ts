@@ -202,6 +202,41 @@ t.test('a member whose entries are gone from the log gets a snapshot', async (tt
   )
 })
 
+t.test('a member that got a snapshot is asked for it when its own word is lost', async (tt) => {
+  const heard = { type: 'hbResp', readBatch: 0, wallMs: START_MS, isDamaged: false } as const
+  const offered = (): Bench => {
+    const bench = new Bench('a', three).lead('b')
+    for (const id of ['1', '2']) bench.propose(id)
+    bench.receive('b', 1, { type: 'appResp', index: 3, isDamaged: false })
+    bench.core.compact(3)
+    bench.receive('c', 1, { type: 'appReject', index: 0, hintIndex: 0, hintTerm: 0 })
+    bench.receive('c', 1, heard)
+    tt.equal(bench.take('snapOffer').length, 1)
+    return bench
+  }
+  const toC = (bench: Bench): unknown[] => bench.take('app').filter(({ to }) => to === 'c')
+  const bench = offered()
+  bench.receive('c', 1, heard)
+  tt.same(toC(bench), [], 'it is on its way')
+  bench.core.snapshotSent('c', 3)
+  tt.same(toC(bench.pump()), [], 'it may be about to take it')
+  tt.match(toC(bench.receive('c', 1, heard)), [{ prevIndex: 3, prevTerm: 1 }])
+  bench.receive('c', 1, { type: 'appResp', index: 3, isDamaged: false })
+  tt.match(bench.core.view.progress.get('c'), { state: 'replicate', match: 3 })
+
+  const dropped = offered()
+  dropped.core.snapshotSent('c', 3)
+  dropped.receive('c', 1, heard)
+  dropped.receive('c', 1, { type: 'appReject', index: 3, hintIndex: 0, hintTerm: 0 })
+  dropped.receive('c', 1, heard)
+  tt.equal(dropped.take('snapOffer').length, 1, 'who has not taken it gets another one')
+
+  const answered = offered()
+  answered.receive('c', 1, { type: 'snapResp', index: 3, isOk: true })
+  answered.core.snapshotSent('c', 3)
+  tt.match(answered.core.view.progress.get('c'), { state: 'probe', next: 4 }, 'it has said so')
+})
+
 t.test('a snapshot is installed, or not needed', async (tt) => {
   const conf = { voters: ['a', 'b', 'c', 'd'], learners: [] }
   const meta = { index: 5, term: 2, chain: 77, conf }
