@@ -39,7 +39,8 @@ export interface DiskQueueOptions {
   readonly nowMs: () => number
   /** Rows of the store and the piece of the log to drop, for a batch of so many entries. */
   readonly rows: (entries: number) => Rows & Pick<Batch, 'compactTo'>
-  readonly commit: () => number
+  /** Known to be committed when the log was read. */
+  readonly commit: number
   /** A Ready, and with it all before, is durable; its messages may leave. */
   readonly released: (seq: number, after: readonly Message[]) => void
 }
@@ -56,10 +57,16 @@ export class DiskQueue {
   #refused: InFlight | undefined
   #seq = 0
   #given: Batch['hard']
+  /**
+   * As of the last Ready, never later: the core may have taken other entries since, and a disk that
+   * still has those in their places would count them as committed.
+   */
+  #commit: number
   #toldCommit = 0
 
   constructor(options: DiskQueueOptions) {
     this.#options = options
+    this.#commit = options.commit
   }
 
   get isIdle(): boolean {
@@ -85,6 +92,7 @@ export class DiskQueue {
     const waiting = this.#waiting
     waiting.identity = identity
     waiting.hard = hard
+    this.#commit = hard.commit
     merge(waiting, entries)
   }
 
@@ -93,13 +101,14 @@ export class DiskQueue {
     return [this.#waiting, this.#inFlight, this.#refused].some((one) => one?.install !== undefined)
   }
 
-  /** @param install the snapshot that the Ready wants installed */
-  /** What is known to be committed, as the disk was last told. */
-  get toldCommit(): number {
-    return this.#toldCommit
+  /** More is known to be committed than the disk was told. */
+  get hasCommitNews(): boolean {
+    return this.#commit > this.#toldCommit
   }
 
+  /** @param install the snapshot that the Ready wants installed */
   add({ seq, isDurable, entries, hard, after }: Ready, install?: Install): void {
+    if (hard !== undefined) this.#commit = hard.commit
     if (!isDurable) {
       const isFree = !this.#hasWaiting && !this.isBusy && this.#refused === undefined
       if (isFree) this.#options.released(seq, after)
@@ -132,7 +141,7 @@ export class DiskQueue {
       entries: packEntries(entries),
       firstIndex,
       hard: this.#news(hard),
-      commit: this.#options.commit(),
+      commit: this.#commit,
       identity,
       install: install?.place,
       compactTo: 0,
@@ -201,7 +210,7 @@ export class DiskQueue {
       entries: new Uint8Array(),
       firstIndex: 0,
       hard: undefined,
-      commit: this.#options.commit(),
+      commit: this.#commit,
       identity: undefined,
       install: undefined,
       ...rows,

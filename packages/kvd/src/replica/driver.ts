@@ -91,7 +91,7 @@ export class Driver {
     return new DiskQueue({
       disk,
       nowMs,
-      commit: () => this.core.view.log.commit,
+      commit: this.core.view.log.commit,
       rows: (entries) => {
         const rows = this.#takeRows()
         return { ...rows, compactTo: this.#images.compactTo(entries) }
@@ -288,6 +288,8 @@ export class Driver {
       this.#applied = index
       this.#memory.restart()
       this.#images.restart(index)
+      // The disk has just been given one.
+      this.#releaseImageWaiters()
       this.#followConf()
     }
     return { place, packs, image, done }
@@ -305,11 +307,14 @@ export class Driver {
 
   #takeRows(): Rows {
     const rows = this.#images.take(this.#applied, this.#images.isDue(this.#applied))
-    if (rows.image === undefined) return rows
     // Whoever waits for it goes on when it is on its way to the disk.
+    if (rows.image !== undefined) this.#releaseImageWaiters()
+    return rows
+  }
+
+  #releaseImageWaiters(): void {
     for (const resolve of this.#imageWaiters) resolve()
     this.#imageWaiters = []
-    return rows
   }
 
   persisted(seq: number): void {
@@ -337,7 +342,7 @@ export class Driver {
    */
   settleCommit(): void {
     if (this.#isStopped || this.#queue.isInstalling) return
-    this.#queue.flush(this.core.view.log.commit > this.#queue.toldCommit)
+    this.#queue.flush(this.#queue.hasCommitNews)
   }
 
   tryForRoom(): void {

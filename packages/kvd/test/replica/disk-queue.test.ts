@@ -51,7 +51,7 @@ function bench(tt: Test, options: Partial<DiskQueueOptions> = {}): Bench {
     disk,
     nowMs: () => clock.now,
     rows: () => ({ ...NO_ROWS, compactTo: 0 }),
-    commit: () => 0,
+    commit: 0,
     released: (seq, after) =>
       released.push(
         `${seq}: ${after.map((one) => (one.type === 'appResp' ? one.index : one.type)).join()}`,
@@ -223,7 +223,7 @@ t.test('rows alone are a batch, which releases nothing', async (tt) => {
       asked.push(count)
       return rows
     },
-    commit: () => 42,
+    commit: 42,
   })
   queue.flush(false)
   tt.equal(disk.batches.length, 0)

@@ -1,0 +1,109 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { newBirth } from '../../src/membership/birth.ts'
+import type { Entry, Message } from '../../src/raft/types.ts'
+import { Driver, type DriverListener } from '../../src/replica/driver.ts'
+import { NO_NETWORK } from '../../src/replica/options.ts'
+import { entryChain } from '../../src/storage/entry-codec.ts'
+import { Store } from '../../src/store/store.ts'
+import { silent } from '../helpers/alone.ts'
+import { NOW } from '../helpers/commands.ts'
+import { entriesOf, FakeDisk } from '../helpers/fake-disk.ts'
+
+const NAMES = ['a', 'b', 'c']
+const initialCluster = new Map(NAMES.map((name) => [name, [`http://${name}:2380`]]))
+const birth = newBirth({ name: 'a', initialCluster, token: 'lab' })
+const own = birth.identity.memberId
+const [first = '', second = ''] = [...birth.peers.keys()].filter((id) => id !== own)
+
+const deaf: DriverListener = {
+  pumping: () => undefined,
+  ready: () => undefined,
+  applied: () => undefined,
+  changed: () => undefined,
+  done: () => undefined,
+  membersChanged: () => undefined,
+  pumped: () => undefined,
+}
+
+function driverOver(disk: FakeDisk): Driver {
+  const driver = new Driver(
+    {
+      memberId: own,
+      store: new Store({ historySize: 100 }),
+      disk,
+      network: NO_NETWORK,
+      birth,
+      forcesAlone: undefined,
+      logger: silent,
+      file: '/data/member/kvd.db',
+      snapshotCount: 10_000,
+      tickMs: 100,
+      electionTicks: 10,
+      requestTimeoutMs: 7000,
+      nowMs: () => NOW,
+      elapsedMs: () => 0,
+      random: () => 0,
+      onFailure: (error) => {
+        throw error
+      },
+    },
+    deaf,
+  )
+  disk.listen({
+    persisted: (seq) => driver.persisted(seq),
+    full: (seq, message) => driver.full(seq, message),
+    failed: (error) => {
+      throw error
+    },
+  })
+  return driver
+}
+
+/** Two entries of a leader's term behind those of the birth. */
+function appendOf(from: string, term: number, isCommitted: boolean): Message {
+  let before = birth.entries.at(-1)
+  const entries: Entry[] = []
+  for (const at of [1, 2]) {
+    const index = birth.entries.length + at
+    const bare = { index, term, kind: 'noop', id: '', data: new Uint8Array() } as const
+    before = { ...bare, chain: entryChain(before?.chain ?? 0, bare) }
+    entries.push(before)
+  }
+  return {
+    type: 'app',
+    from,
+    to: own,
+    term,
+    incarnation: 1,
+    prevIndex: birth.entries.length,
+    prevTerm: 1,
+    prevChain: birth.entries.at(-1)?.chain ?? 0,
+    commit: isCommitted ? birth.entries.length + 2 : birth.entries.length,
+    entries,
+  }
+}
+
+t.test('the disk is told of no commit before it has what was committed', async (tt) => {
+  const disk = new FakeDisk()
+  const driver = driverOver(disk)
+  driver.receive([appendOf(first, 2, false)])
+  await turn()
+  while (disk.waiting > 0) disk.commit()
+  const onDisk = (): number[] =>
+    entriesOf(
+      disk.batches.findLast(({ entries }) => entries.length > 0) ?? { entries: new Uint8Array() },
+    ).map(({ term }) => term)
+  tt.same(onDisk().slice(-2), [2, 2])
+  driver.receive([appendOf(second, 3, true)])
+  // What came is in the core alone until the end of the turn.
+  driver.settleCommit()
+  while (disk.waiting > 0) disk.commit()
+  const told = disk.batches.at(-1)?.commit ?? 0
+  tt.same([onDisk().slice(-2), told], [[2, 2], birth.entries.length])
+  await turn()
+  while (disk.waiting > 0) disk.commit()
+  driver.settleCommit()
+  tt.same([onDisk().slice(-2), disk.batches.at(-1)?.commit], [[3, 3], birth.entries.length + 2])
+  driver.stop()
+})
