@@ -16,6 +16,7 @@ import { dumpStore } from './dump.ts'
 import { EngineError } from './engine-etcd3/engine-error.ts'
 import { ListenError } from './listener.ts'
 import { BootstrapError } from './membership/birth.ts'
+import { InvariantError } from './raft/invariant.ts'
 import { LimitError } from './server.ts'
 import { start, type Running } from './start.ts'
 import { DiskError } from './storage/disk.ts'
@@ -24,6 +25,9 @@ import { usage, versionText } from './usage.ts'
 
 /** An I/O error or damage of the disk (sysexits EX_IOERR). */
 const EXIT_IO = 74
+
+/** Raft contradicts itself (sysexits EX_SOFTWARE): started again, it may do the same (raft.md 3.10). */
+const EXIT_INVARIANT = 70
 
 /** Runs kvd until a signal. Resolves to the exit status. */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -51,6 +55,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
 }
 
 async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Promise<number> {
+  process.on('uncaughtException', (error) => endAtOnce(error, logger))
   if (config.isDebug) logger.setLevel('debug')
   for (const warning of config.warnings) logger.warn(`flags: ${warning}`)
   logger.info('etcdmain: starting kvd', { version: ownVersion(), node: process.version })
@@ -106,6 +111,14 @@ async function startUnlessStopped(
     for (const { level, text } of failureLines(error, config)) logger[level](`etcdmain: ${text}`)
     return 1
   }
+}
+
+/** A bug: whatever goes on now could do harm. */
+function endAtOnce(error: Error, logger: Logger): void {
+  const isRaft = error instanceof InvariantError
+  if (isRaft) logger.error(`raft: FATAL ${error.message}`)
+  process.stderr.write(`${error.stack ?? error.message}\n`)
+  process.exit(isRaft ? EXIT_INVARIANT : 1)
 }
 
 /** Says what went wrong and picks the exit status; a bug keeps its stack. */

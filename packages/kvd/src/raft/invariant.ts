@@ -1,5 +1,5 @@
 /** The state machine contradicts itself: the process must not go on (raft.md 3.10). */
-class InvariantError extends Error {
+export class InvariantError extends Error {
   override readonly name = 'InvariantError'
   readonly code = 'INVARIANT'
   /** Its name. */

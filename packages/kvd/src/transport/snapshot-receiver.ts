@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { MemberId } from '../raft/types.ts'
 import type { EventRow } from '../storage/messages.ts'
 import { unpackEvents } from '../storage/records.ts'
 import { nodeRowOf, unpackRows } from '../storage/rows.ts'
@@ -48,20 +49,27 @@ export class SnapshotReceiver {
     }
     this.#isBusy = true
     request.setTimeout(SNAPSHOT_IDLE_MS, () => request.destroy())
+    const snapshot = await this.#readFrom(greeting.from, request)
+    this.#isBusy = false
+    if (typeof snapshot === 'string') {
+      failed(greeting.from, snapshot)
+      refuse(response, 400, snapshot)
+      return
+    }
+    response.statusCode = 204
+    response.end()
+    received(snapshot)
+  }
+
+  /** Or why it is none. */
+  async #readFrom(sender: MemberId, request: IncomingMessage): Promise<Snapshot | string> {
     try {
       const snapshot = await this.#read(request)
       const { from, to } = snapshot.title
-      if (from !== greeting.from || to !== host.id)
-        throw new CodecError('a snapshot in the name of another member')
-      response.statusCode = 204
-      response.end()
-      received(snapshot)
+      if (from === sender && to === this.#options.host.id) return snapshot
+      return 'a snapshot in the name of another member'
     } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error)
-      failed(greeting.from, problem)
-      refuse(response, 400, problem)
-    } finally {
-      this.#isBusy = false
+      return error instanceof Error ? error.message : String(error)
     }
   }
 

@@ -1,0 +1,54 @@
+import { once } from 'node:events'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { newBirth } from '../src/membership/birth.ts'
+import { greetingHeaders } from '../src/transport/handshake.ts'
+import { MessageWriter } from '../src/transport/message-codec.ts'
+import { Daemon } from './helpers/daemon.ts'
+import { freePorts } from './helpers/store-process.ts'
+
+t.test('a member whose log contradicts the leader says so and ends with status 70', async (tt) => {
+  const { client, peer } = await freePorts()
+  const [clientUrl, peerUrl] = [`http://127.0.0.1:${client}`, `http://127.0.0.1:${peer}`]
+  const initialCluster = new Map([
+    ['a', [peerUrl]],
+    ['b', ['http://127.0.0.1:1']],
+  ])
+  const cluster = [...initialCluster].map(([name, [url]]) => `${name}=${url}`).join()
+  const names = [...initialCluster.keys()]
+  const [own, other] = names.map((name) =>
+    newBirth({ name, initialCluster, token: 'etcd-cluster' }),
+  )
+  if (own === undefined || other === undefined) throw new Error('no members')
+  const { memberId: to, clusterId } = own.identity
+  const from = other.identity.memberId
+  const daemon = new Daemon(tt, [
+    ...['--name', 'a', '--data-dir', tt.testdir(), '--initial-cluster', cluster],
+    ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
+    ...['--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
+  ])
+  await daemon.said('listening for client requests')
+  const version = '1.0.0'
+  const socket = new WebSocket(`ws://127.0.0.1:${peer}/kvd/raft/v1/bulk`, 'kvd-raft.1', {
+    headers: greetingHeaders({
+      ...{ clusterId, from, to, version, minVersion: version, peerURLs: [], incarnation: 1 },
+    }),
+  })
+  await once(socket, 'open')
+  const last = own.entries.at(-1)
+  const writer = new MessageWriter()
+  writer.write({
+    ...{ type: 'app', from, to, term: 9, incarnation: 1, commit: 0, entries: [] },
+    prevIndex: last?.index ?? 0,
+    prevTerm: last?.term ?? 0,
+    // Of another history.
+    prevChain: ((last?.chain ?? 0) ^ 1) >>> 0,
+  })
+  socket.on('error', () => undefined)
+  socket.send(writer.take())
+  tt.equal(await daemon.ended(), 70)
+  tt.match(
+    daemon.log,
+    /ERROR raft: FATAL raft invariant log\.matching: entry 2 of term 1 has chain/,
+  )
+})
