@@ -23,22 +23,38 @@ t.test('a member whose log contradicts the leader says so and ends with status 7
   const { memberId: to, clusterId } = own.identity
   const from = other.identity.memberId
   const daemon = new Daemon(tt, [
-    ...['--name', 'a', '--data-dir', tt.testdir(), '--initial-cluster', cluster],
-    ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
-    ...['--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
+    '--name=a',
+    `--data-dir=${tt.testdir()}`,
+    `--initial-cluster=${cluster}`,
+    `--listen-peer-urls=${peerUrl}`,
+    `--initial-advertise-peer-urls=${peerUrl}`,
+    `--listen-client-urls=${clientUrl}`,
+    `--advertise-client-urls=${clientUrl}`,
   ])
   await daemon.said('listening for client requests')
   const version = '1.0.0'
-  const socket = new WebSocket(`ws://127.0.0.1:${peer}/kvd/raft/v1/bulk`, 'kvd-raft.1', {
-    headers: greetingHeaders({
-      ...{ clusterId, from, to, version, minVersion: version, peerURLs: [], incarnation: 1 },
-    }),
+  const headers = greetingHeaders({
+    clusterId,
+    from,
+    to,
+    version,
+    minVersion: version,
+    peerURLs: [],
+    incarnation: 1,
   })
+  const url = `ws://127.0.0.1:${peer}/kvd/raft/v1/bulk`
+  const socket = new WebSocket(url, 'kvd-raft.1', { headers })
   await once(socket, 'open')
   const last = own.entries.at(-1)
   const writer = new MessageWriter()
   writer.write({
-    ...{ type: 'app', from, to, term: 9, incarnation: 1, commit: 0, entries: [] },
+    type: 'app',
+    from,
+    to,
+    term: 9,
+    incarnation: 1,
+    commit: 0,
+    entries: [],
     prevIndex: last?.index ?? 0,
     prevTerm: last?.term ?? 0,
     // Of another history.
