@@ -89,7 +89,7 @@ async function createMember({
     tls: () => tls.peers.dialOptions(),
     electionMs: config.electionMs,
     logger,
-    nowMs: Date.now,
+    nowMs: evenMs,
     random: Math.random,
   })
   let fail: (error: DiskError) => void = () => undefined
@@ -109,13 +109,19 @@ async function createMember({
     tickMs: config.heartbeatMs,
     electionTicks: Math.ceil(config.electionMs / config.heartbeatMs),
     requestTimeoutMs: 5_000 + 2 * config.electionMs,
-    nowMs: Date.now,
+    nowMs: evenMs,
+    wallMs: Date.now,
     elapsedMs: () => performance.now(),
     random: Math.random,
     onFailure: (error) => fail(error),
   })
   const cluster = new Cluster(identity, store, replica.machine.roster)
   return new Member({ config, logger, store, replica, cluster, peers, fdLimit, failed, tls })
+}
+
+/** Milliseconds since 1970 by the clock as it was when the process began, whatever becomes of that clock. */
+function evenMs(): number {
+  return performance.timeOrigin + performance.now()
 }
 
 async function birthFor(config: Config, logger: Logger, tls: TlsSides): Promise<Birth> {

@@ -50,8 +50,10 @@ export interface ReplicaOptions {
   readonly electionTicks: number
   /** Milliseconds until an unanswered proposal is told that it timed out. */
   readonly requestTimeoutMs: number
-  /** The wall clock, milliseconds since 1970. */
+  /** Milliseconds since 1970, which pass evenly: how long somebody waits must not hang on a clock that is set. */
   readonly nowMs: () => number
+  /** The wall clock, milliseconds since 1970. It may jump. */
+  readonly wallMs: () => number
   /** Milliseconds that pass evenly, whatever happens to the wall clock. */
   readonly elapsedMs: () => number
   /** In [0, 1). */

@@ -61,7 +61,7 @@ export function createCore(
     electionTicks: options.electionTicks,
     heartbeatTicks: 1,
     random: options.random,
-    clock: options.nowMs,
+    clock: options.wallMs,
     elapsed: options.elapsedMs,
     stamp: (proposal, clusterMs) => {
       stampCommand(proposal.data, clusterMs)

@@ -35,6 +35,7 @@ export function createAlone(disk: Disk, options: AloneOptions): Replica {
     electionTicks: 10,
     requestTimeoutMs: 7000,
     nowMs: () => NOW,
+    wallMs: options.nowMs ?? ((): number => NOW),
     elapsedMs: () => 0,
     random: () => 0,
     forcesAlone: undefined,

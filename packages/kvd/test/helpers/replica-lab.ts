@@ -88,6 +88,7 @@ export class ReplicaLab {
       electionTicks: ELECTION_TICKS,
       requestTimeoutMs: 7000,
       nowMs: () => this.clock.now,
+      wallMs: () => this.clock.now,
       elapsedMs: () => performance.now() - started,
       random: Math.random,
       onFailure: (error) => this.#tt.fail(error.message),

@@ -42,6 +42,7 @@ function driverOver(disk: FakeDisk): Driver {
       electionTicks: 10,
       requestTimeoutMs: 7000,
       nowMs: () => NOW,
+      wallMs: () => NOW,
       elapsedMs: () => 0,
       random: () => 0,
       onFailure: (error) => {

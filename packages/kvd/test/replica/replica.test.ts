@@ -134,6 +134,20 @@ t.test('a proposal that the disk does not take in time is told so', async (tt) =
   tt.equal(told.length, 2, 'and nobody is told twice')
 })
 
+t.test('a clock that is set neither keeps a proposal waiting nor ends it early', async (tt) => {
+  const clock = { now: NOW, wall: NOW }
+  const { told, propose } = bench(tt, { nowMs: () => clock.now, wallMs: () => clock.wall })
+  propose('stuck')
+  await turn()
+  clock.wall += 3_600_000
+  clock.now += 6999
+  propose('late')
+  clock.wall -= 7_200_000
+  clock.now += 2
+  await until(() => told.length > 0)
+  tt.same(told, ['stuck: 300 etcdserver: request timed out @0'])
+})
+
 t.test('each proposal has the whole time, also behind an old one', async (tt) => {
   const clock = { now: NOW }
   const { disk, told, propose } = bench(tt, { nowMs: () => clock.now })
