@@ -65,8 +65,7 @@ export function parseMembers(texts: readonly string[]): InitialCluster {
   for (const entry of texts.join(',').split(',')) {
     const equals = entry.indexOf('=')
     const url = entry.slice(equals + 1).trim()
-    if (equals < 1 || peerUrlProblem(url) !== undefined || !URL.canParse(url))
-      throw new DiscoveryError('INVALID_URL')
+    if (equals < 1 || peerUrlProblem(url) !== undefined) throw new DiscoveryError('INVALID_URL')
     const name = entry.slice(0, equals)
     cluster.set(name, [...(cluster.get(name) ?? []), url].toSorted())
   }

@@ -49,5 +49,5 @@ export function readPeerUrls(request: RawRequest): readonly string[] {
     const problem = peerUrlProblem(url)
     if (problem !== undefined) throw new MembersError(400, problem)
   }
-  return urls.toSorted()
+  return urls.map((url) => url.trim()).toSorted()
 }

@@ -85,15 +85,11 @@ export class Link {
       this.#retry()
       return
     }
-    const { kind, headers, tls, dialMs } = this.#options
-    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${PATH}${kind}`, PROTOCOL, {
-      ...tls?.(),
-      headers: headers(),
-      handshakeTimeout: dialMs,
-      perMessageDeflate: false,
-      maxPayload: 1024,
-      generateMask,
-    })
+    const socket = this.#connect(url)
+    if (socket === undefined) {
+      this.#retry()
+      return
+    }
     this.#socket = socket
     socket.on('open', () => this.#open(socket))
     socket.on('pong', () => {
@@ -105,6 +101,25 @@ export class Link {
     // `close` always follows.
     socket.on('error', (error) => this.#options.failed?.(error))
     socket.on('close', () => this.#close(socket))
+  }
+
+  /** Undefined when it is no URL that can be dialled: nobody may bring a cluster down with one. */
+  #connect(url: string): WebSocket | undefined {
+    const { kind, headers, tls, dialMs } = this.#options
+    try {
+      return new WebSocket(`${url.replace(/^http/, 'ws')}${PATH}${kind}`, PROTOCOL, {
+        ...tls?.(),
+        headers: headers(),
+        handshakeTimeout: dialMs,
+        perMessageDeflate: false,
+        maxPayload: 1024,
+        generateMask,
+      })
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error
+      this.#options.failed?.(error)
+      return undefined
+    }
   }
 
   #open(socket: WebSocket): void {

@@ -107,7 +107,7 @@ t.test('members: requests that are refused', async (tt) => {
 
 t.test('members: a member moves', async (tt) => {
   const member = await openClientPort(tt)
-  const body = '{"peerURLs":["http://b:2380","http://a:2380"]}'
+  const body = '{"peerURLs":[" http://b:2380 ","http://a:2380"]}'
   const reply = await send(member, 'PUT', `/v2/members/00${ID.toUpperCase()}`, body, JSON_HEAD)
   tt.same([reply.status, reply.body, reply.headers['x-etcd-cluster-id']], [204, '', CLUSTER])
   tt.match(

@@ -229,7 +229,12 @@ t.test('URLs of members', async (tt) => {
     ['http://[::1]', 'URL address does not have the form "host:port": http://[::1]'],
     ['http://h:1/', 'URL must not contain a path: http://h:1/'],
     ['http://h:1/a', 'URL must not contain a path: http://h:1/a'],
+    ['http://h:1?a', 'URL must not contain a path: http://h:1?a'],
+    ['http://h:1#a', 'URL must not contain a path: http://h:1#a'],
     ['http://h:x', 'parse "http://h:x": invalid port ":x" after host'],
+    ['http://h:65536', 'parse "http://h:65536": invalid port ":65536" after host'],
+    ['http://a b:1', 'parse "http://a b:1": invalid host name'],
+    ['http://[::1:1', 'parse "http://[::1:1": invalid host name'],
   ]
   for (const [url, problem] of wrong) tt.equal(peerUrlProblem(url), problem, url)
 })

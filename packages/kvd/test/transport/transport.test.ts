@@ -47,6 +47,7 @@ class Station {
       unsent: ({ to, type }) => this.note(`unsent ${type} to ${to}`),
       connected: (peer) => this.note(`connected ${peer}`),
       disconnected: (peer) => this.note(`disconnected ${peer}`),
+      failed: (peer, { message }) => this.note(`failed ${peer}: ${message}`),
       refused: (peer, status, text) => this.note(`refused by ${peer}: ${status} ${text}`),
     })
   }
@@ -216,6 +217,21 @@ t.test('a member that comes back is found again, under any of its addresses', as
   sender.transport.send(heartbeat(7))
   await receiver.until(() => receiver.received.length > 0)
   tt.match(receiver.received, [{ type: 'hb', commit: 7 }])
+})
+
+t.test('an address that is no URL costs a try, not the process', async (tt) => {
+  const { sender, receiver } = await pair(tt)
+  const wrong = ['http://127.0.0.1:99999', 'http://127.0.0.1:1#x', 'nonsense']
+  sender.transport.setPeers(new Map([['b2', [...wrong, receiver.url]]]))
+  await sender.until(() => sender.lines.includes('connected b2'))
+  tt.match(
+    sender.lines.filter((line) => line.startsWith('failed')),
+    [
+      /^failed b2: Invalid URL: ws:\/\/127\.0\.0\.1:99999/,
+      /^failed b2: .*fragment/,
+      /^failed b2: /,
+    ],
+  )
 })
 
 t.test('who is not let in is told why', async (tt) => {
