@@ -122,12 +122,21 @@ const REFUSALS: readonly status[] = [
   status.UNAUTHENTICATED,
 ]
 
+/**
+ * grpc-js reports a stream that the other end cut off under these two as well (HTTP/2
+ * ENHANCE_YOUR_CALM, INADEQUATE_SECURITY), and then the request may have been carried out. The
+ * server's own refusals begin with the name of who refuses.
+ */
+const AMBIGUOUS: readonly status[] = [status.RESOURCE_EXHAUSTED, status.PERMISSION_DENIED]
+const REFUSER = /^(?:etcdserver|grpc): /
+
 /** What a failed call says about its request. */
 export function etcdErrorOf(error: ServiceError): EtcdError {
-  const { details } = error
+  const { code, details } = error
   if (details.includes('has been compacted')) return new EtcdError('COMPACTED', details)
-  if (REFUSALS.includes(error.code)) return new EtcdError('REFUSED', details)
+  if (REFUSALS.includes(code) && (!AMBIGUOUS.includes(code) || REFUSER.test(details)))
+    return new EtcdError('REFUSED', details)
   if (details.startsWith('etcdserver:')) return new EtcdError('UNKNOWN', details)
-  const isLate = error.code === status.DEADLINE_EXCEEDED
+  const isLate = code === status.DEADLINE_EXCEEDED
   return new EtcdError('UNKNOWN', isLate ? TIMED_OUT : CONNECTION_LOST)
 }

@@ -14,6 +14,7 @@ t.test('what etcd has refused has not happened', async (tt) => {
     [INVALID_ARGUMENT, 'etcdserver: request is too large'],
     [PERMISSION_DENIED, 'etcdserver: permission denied'],
     [RESOURCE_EXHAUSTED, 'etcdserver: mvcc: database space exceeded'],
+    [RESOURCE_EXHAUSTED, 'grpc: received message larger than max (3 vs. 2)'],
     [UNAUTHENTICATED, 'etcdserver: invalid auth token'],
   ] as const)
     tt.equal(errorOf(code, details), `REFUSED ${details}`)
@@ -27,6 +28,12 @@ t.test('everything else may have happened', async (tt) => {
     [
       status.UNAVAILABLE,
       'Connection dropped',
+      'etcdserver: request timed out, possibly due to connection lost',
+    ],
+    [
+      // HTTP/2 ENHANCE_YOUR_CALM, which ends streams whose request was taken.
+      status.RESOURCE_EXHAUSTED,
+      'Bandwidth exhausted or memory limit exceeded',
       'etcdserver: request timed out, possibly due to connection lost',
     ],
     [status.DEADLINE_EXCEEDED, 'Deadline exceeded', 'etcdserver: request timed out'],
