@@ -6,12 +6,17 @@ import { bind } from './listener.ts'
 import { HandshakeLog } from './tls/handshake-log.ts'
 import type { TlsIdentity } from './tls/tls-identity.ts'
 
+/** A request's head must be whole after this time, as at the client port of a member. */
+const HEAD_MS_MAX = 30_000
+
 export interface HttpPortOptions {
   readonly url: URL
   /** Asked only when the URL is an https one. */
   readonly tls: TlsIdentity
   readonly logger: Logger
   readonly http?: ServerOptions
+  /** Default 30 s. node:http waits for ever where a request has no limit of its own. */
+  readonly headMs?: number
   readonly answer: RequestListener
 }
 
@@ -21,14 +26,15 @@ export class HttpPort {
   readonly #url: URL
   readonly #sockets = new Set<Socket>()
 
-  constructor({ url, tls, logger, http = {}, answer }: HttpPortOptions) {
+  constructor({ url, tls, logger, http = {}, headMs = HEAD_MS_MAX, answer }: HttpPortOptions) {
     this.#url = url
+    const limits = { headersTimeout: headMs, connectionsCheckingInterval: headMs / 5 }
     if (url.protocol === 'https:') {
-      const server = createSecureServer({ ...http, ...tls.serverOptions() }, answer)
+      const server = createSecureServer({ ...limits, ...http, ...tls.serverOptions() }, answer)
       tls.follow(server)
       new HandshakeLog(logger, Date.now).watch(server)
       this.server = server
-    } else this.server = createServer(http, answer)
+    } else this.server = createServer({ ...limits, ...http }, answer)
     // Those in the middle of a handshake are unknown to node:http.
     this.server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)

@@ -6,11 +6,16 @@ import type { Peers } from './peers.ts'
 import type { TlsIdentity } from './tls/tls-identity.ts'
 import { SNAPSHOT_PATH } from './transport/snapshot-sender.ts'
 
+/** Who connects and asks for nothing is dropped (rafthttp ConnReadTimeout). */
+const HEAD_MS_MAX = 5_000
+
 export interface PeerPortOptions {
   readonly cluster: Cluster
   readonly peers: Peers
   readonly tls: TlsIdentity
   readonly logger: Logger
+  /** Default 5 s. */
+  readonly headMs?: number
 }
 
 /** The peer port: what proxies and joining members read (kvd.md 8), and the other members' ways in. */
@@ -24,13 +29,14 @@ export class PeerPort {
 
   /** @throws ListenError */
   async listen(url: URL): Promise<void> {
-    const { tls, logger, peers } = this.#options
+    const { tls, logger, peers, headMs = HEAD_MS_MAX } = this.#options
     const port = new HttpPort({
       url,
       tls,
       logger,
       // A snapshot may take longer than any request does; it has a limit of its own.
       http: { requestTimeout: 0 },
+      headMs,
       answer: (request, response) => this.#answer(request, response),
     })
     port.server.on('upgrade', (request, socket, head) => {
@@ -47,6 +53,8 @@ export class PeerPort {
       void peers.snapshots.take(request, response)
       return
     }
+    // Nothing else has a body, and one that trickles would hold its connection.
+    response.shouldKeepAlive &&= !hasBody(request)
     response.setHeader('X-Etcd-Cluster-Id', cluster.id)
     if (path === '/members' || path === '/members/') {
       response.setHeader('Content-Type', 'application/json')
@@ -78,4 +86,8 @@ export class PeerPort {
       port.destroy()
     }
   }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
 }

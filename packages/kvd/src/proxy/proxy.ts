@@ -15,6 +15,8 @@ import { ProxyMetrics } from './proxy-metrics.ts'
 const EAGER_MS = 1_000
 const EAGER_FROM_MS = 30_000
 const DRAIN_MS = 5_000
+/** A request must be whole after this time, as at a member; its answer may take as long as it wants. */
+const REQUEST_MS_MAX = 300_000
 const SWEEP_MS = 50
 
 export interface RunningProxy {
@@ -82,7 +84,7 @@ export async function startProxy(
   }
   try {
     for (const url of config.listenClientURLs) {
-      const http = { keepAliveTimeout: 0, requestTimeout: 0, noDelay: true }
+      const http = { keepAliveTimeout: 0, requestTimeout: REQUEST_MS_MAX, noDelay: true }
       const port = new HttpPort({ url, tls: tls.clients, logger, http, answer })
       ports.push(port)
       await port.listen()

@@ -77,6 +77,8 @@ export class Acceptor {
     this.#options.refused(greeting, refusal)
     const { status, text } = refusal
     const body = `${text}\n`
+    // The server leaves our half open for answers: without this a stranger would keep it for ever.
+    socket.once('finish', () => socket.destroy())
     socket.end(
       `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     )

@@ -1,0 +1,90 @@
+import { connect, type Socket } from 'node:net'
+import type { Test } from 'tap'
+import { Cluster } from '../../src/cluster.ts'
+import { Machine } from '../../src/machine.ts'
+import { newBirth } from '../../src/membership/birth.ts'
+import { PeerPort } from '../../src/peer-port.ts'
+import { Peers, type PeersOptions } from '../../src/peers.ts'
+import { Store } from '../../src/store/store.ts'
+import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
+import { dialNobody } from './loopback.ts'
+import { LogLines } from './log-lines.ts'
+import { freePorts } from './store-process.ts'
+
+/** Names and peer URLs of a cluster that begins. */
+export type FirstMembers = ReadonlyMap<string, readonly string[]>
+
+export interface OpenPeers {
+  readonly peers: Peers
+  readonly log: LogLines
+  readonly cluster: Cluster
+}
+
+/** What one member of a new cluster has to do with the others; closed with the test. */
+export function openPeers(
+  tt: Test,
+  name: string,
+  initialCluster: FirstMembers,
+  more: Partial<PeersOptions> = {},
+): OpenPeers {
+  const birth = newBirth({ name, initialCluster, token: 'etcd-cluster' })
+  const store = new Store({ historySize: 10 })
+  const machine = new Machine(store)
+  for (const entry of birth.entries) machine.apply(entry)
+  const log = new LogLines()
+  const peers = new Peers({
+    identity: birth.identity,
+    incarnation: 1,
+    peerURLs: initialCluster.get(name) ?? [],
+    roster: machine.roster,
+    first: birth.peers,
+    historySize: 10,
+    tls: dialNobody,
+    electionMs: 1000,
+    logger: log.logger,
+    nowMs: Date.now,
+    random: () => 0,
+    ...more,
+  })
+  tt.teardown(() => peers.close())
+  return { peers, log, cluster: new Cluster(birth.identity, store, machine.roster) }
+}
+
+/** Serves a member's peer port without TLS until the test ends. Gives its TCP port. */
+export async function servePeers(
+  tt: Test,
+  { peers, log, cluster }: OpenPeers,
+  url: URL,
+  headMs?: number,
+): Promise<number> {
+  const config = {
+    side: 'peer',
+    certFile: '',
+    keyFile: '',
+    caFiles: [],
+    clientCertAuth: false,
+    isSelfSigned: false,
+  } as const
+  const { logger } = log
+  const tls = await openTlsIdentity({ config, logger, nowMs: Date.now })
+  tt.teardown(() => tls.close())
+  const options = { cluster, peers, tls, logger, ...(headMs === undefined ? {} : { headMs }) }
+  const port = new PeerPort(options)
+  await port.listen(url)
+  tt.teardown(() => port.close())
+  return Number(url.port)
+}
+
+/** A URL where nobody listens yet. */
+export async function freePeerUrl(): Promise<URL> {
+  return new URL(`http://127.0.0.1:${(await freePorts()).peer}`)
+}
+
+/** A connection that sends this, and then neither sends nor closes anything by itself. */
+export function dialRaw(tt: Test, port: number, text: string): Socket {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.on('error', () => undefined)
+  socket.setEncoding('latin1').write(text)
+  tt.teardown(() => socket.destroy())
+  return socket
+}
