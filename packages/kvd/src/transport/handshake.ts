@@ -32,6 +32,9 @@ export interface GreetingRefusal {
   readonly text: string
 }
 
+/** The words, besides status 410, by which a member learns that it was removed. */
+export const REMOVED = 'removed member'
+
 const HEADERS = {
   clusterId: 'x-etcd-cluster-id',
   from: 'x-server-from',
@@ -94,7 +97,7 @@ export function judgeGreeting(
   if (isOlder(greeting.version, host.minVersion) || isOlder(host.version, greeting.minVersion))
     return { status: 412, text: 'incompatible version' }
   if (greeting.to !== host.id) return { status: 412, text: 'to field mismatch' }
-  if (host.isRemoved(from)) return { status: 410, text: 'removed member' }
+  if (host.isRemoved(from)) return { status: 410, text: REMOVED }
   if (!host.isMember(from)) return { status: 404, text: 'error sender not found' }
   if (greeting.incarnation < host.incarnationOf(from))
     return { status: 409, text: 'stale incarnation' }

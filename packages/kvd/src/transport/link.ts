@@ -10,6 +10,8 @@ const RETRY_MS_MAX = 1_000
 /** Nobody has answered for so long: the connection is dead (rafthttp ConnReadTimeout). */
 const DEAD_MS = 5_000
 const PING_MS = 1_600
+/** Of what a refusal says no more is read: it may come from anybody. */
+const REFUSAL_LENGTH_MAX = 200
 
 /**
  * A mask of zeros, with which neither side touches the payload. Masks keep scripts in a browser from
@@ -98,8 +100,10 @@ export class Link {
     socket.on('unexpected-response', (_request, response) => {
       void this.#refuse(socket, response)
     })
-    // `close` always follows.
-    socket.on('error', (error) => this.#options.failed?.(error))
+    // `close` always follows. What a refusal was is known already.
+    socket.on('error', (error) => {
+      if (this.#socket === socket) this.#options.failed?.(error)
+    })
     socket.on('close', () => this.#close(socket))
   }
 
@@ -133,13 +137,8 @@ export class Link {
   }
 
   async #refuse(socket: WebSocket, response: IncomingMessage): Promise<void> {
-    let text = ''
-    try {
-      for await (const chunk of response.setEncoding('utf8')) text += String(chunk).slice(0, 200)
-    } catch {
-      // The status says enough.
-    }
-    if (!this.#isClosed) this.#options.refused(response.statusCode ?? 0, text.trim())
+    const text = await beginningOf(response, this.#options.dialMs)
+    if (!this.#isClosed) this.#options.refused(response.statusCode ?? 0, text)
     socket.terminate()
     if (this.#socket === socket) this.#close(socket)
   }
@@ -158,4 +157,21 @@ export class Link {
     this.#tries += 1
     this.#timer = setTimeout(() => this.#dial(), delay * (0.5 + this.#options.random() / 2))
   }
+}
+
+/** What it says first, as far as it comes in time. */
+async function beginningOf(response: IncomingMessage, ms: number): Promise<string> {
+  const timer = setTimeout(() => response.destroy(), ms)
+  let text = ''
+  try {
+    for await (const chunk of response.setEncoding('utf8')) {
+      text += String(chunk)
+      if (text.length >= REFUSAL_LENGTH_MAX) break
+    }
+  } catch {
+    // The status says enough.
+  } finally {
+    clearTimeout(timer)
+  }
+  return text.slice(0, REFUSAL_LENGTH_MAX).trim()
 }

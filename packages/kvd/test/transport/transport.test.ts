@@ -8,6 +8,7 @@ import { BODY_BYTES_MAX } from '../../src/http/message.ts'
 import { Acceptor } from '../../src/transport/acceptor.ts'
 import { greetingHeaders } from '../../src/transport/handshake.ts'
 import { Transport } from '../../src/transport/transport.ts'
+import { openServer } from '../helpers/loopback.ts'
 
 const clusterId = 'c1'
 
@@ -240,6 +241,28 @@ t.test('who is not let in is told why', async (tt) => {
   sender.transport.setPeers(new Map([['b2', [receiver.url]]]))
   await sender.until(() => sender.lines.includes('refused by b2: 410 removed member'))
   tt.equal(sender.transport.isConnected('b2'), false)
+})
+
+t.test('of a refusal that does not end only the beginning is heard', async (tt) => {
+  const { sender } = await pair(tt)
+  const url = await openServer(tt, (_request, response) => {
+    response.writeHead(403)
+    const goOn = (): void => {
+      while (response.write('no '.repeat(1000)));
+      response.once('drain', goOn)
+    }
+    goOn()
+  })
+  sender.transport.setPeers(new Map([['b2', [url]]]))
+  const isRefusal = (line: string): boolean => line.startsWith('refused by b2: 403 no no')
+  await sender.until(() => sender.lines.some(isRefusal))
+  tt.ok((sender.lines.find(isRefusal)?.length ?? 0) < 250)
+  await sender.until(() => sender.lines.filter(isRefusal).length > 1)
+  tt.same(
+    sender.lines.filter((line) => line.startsWith('failed')),
+    [],
+    'a refusal is no failure besides',
+  )
 })
 
 t.test('an earlier life of a member is not heard any more', async (tt) => {
