@@ -6,7 +6,8 @@ import type { Birth, Network } from './replica/options.ts'
 import type { Identity } from './storage/messages.ts'
 import type { DiskSnapshot } from './storage/disk.ts'
 import { Acceptor } from './transport/acceptor.ts'
-import { greetingHeaders, type Greeting, type Host } from './transport/handshake.ts'
+import { greetingHeaders, REMOVED, type Greeting, type Host } from './transport/handshake.ts'
+import { Seldom } from './seldom.ts'
 import { SnapshotReceiver, type Snapshot } from './transport/snapshot-receiver.ts'
 import type { DialOptions } from './tls/tls-identity.ts'
 import { sendSnapshot } from './transport/snapshot-sender.ts'
@@ -54,7 +55,10 @@ export class Peers implements Network, Traffic {
   readonly #greeting: Omit<Greeting, 'to'>
   readonly #stats = new AppendStats(() => performance.now())
   readonly #connectedMs = new Map<MemberId, number>()
-  readonly #failures = new Map<MemberId, string>()
+  readonly #dialled = new Seldom()
+  readonly #dialling = new Seldom()
+  /** How often a snapshot did not arrive: the next try takes the next URL. */
+  readonly #snapshotFailures = new Map<MemberId, number>()
   #listener: PeersListener | undefined
 
   constructor(options: PeersOptions) {
@@ -78,10 +82,7 @@ export class Peers implements Network, Traffic {
       },
       restarted: (from) => this.#listener?.unreachable(from),
       gone: (from) => this.#listener?.silent(from),
-      refused: (greeting, refusal) =>
-        logger.warn(
-          `rafthttp: rejected the stream from peer ${greeting?.from ?? 'unknown'} since it was: ${refusal.text}`,
-        ),
+      refused: (greeting, { text }) => this.#rejected(greeting?.from ?? 'unknown', text),
       broken: (from, problem) => logger.error(`rafthttp: peer ${from}: ${problem}`),
     })
     this.snapshots = new SnapshotReceiver({
@@ -118,7 +119,8 @@ export class Peers implements Network, Traffic {
     const urls = new Map(this.#urls())
     urls.delete(this.#options.identity.memberId)
     this.#transport.setPeers(urls)
-    for (const id of this.#connectedMs.keys()) if (!urls.has(id)) this.#connectedMs.delete(id)
+    for (const known of [this.#connectedMs, this.#snapshotFailures])
+      for (const id of known.keys()) if (!urls.has(id)) known.delete(id)
   }
 
   #urls(): Birth['peers'] {
@@ -138,15 +140,19 @@ export class Peers implements Network, Traffic {
 
   async sendSnapshot(offer: MessageOf<'snapOffer'>, snapshot: DiskSnapshot): Promise<void> {
     const { from, to, term, incarnation } = offer
-    const [url] = this.#urls().get(to) ?? []
+    const urls = this.#urls().get(to) ?? []
+    const failures = this.#snapshotFailures.get(to) ?? 0
+    const url = urls[failures % Math.max(1, urls.length)]
     if (url === undefined) throw new Error('it has no peer URL')
     const headers = greetingHeaders({ ...this.#greeting, to })
     const { tls } = this.#options
-    await sendSnapshot(
-      { url, headers, tls },
-      { from, to, term, incarnation, ...snapshot.head },
-      snapshot,
-    )
+    const title = { from, to, term, incarnation, ...snapshot.head }
+    try {
+      await sendSnapshot({ url, headers, tls }, title, snapshot)
+    } catch (error) {
+      this.#snapshotFailures.set(to, failures + 1)
+      throw error
+    }
   }
 
   connectedSince(id: MemberId): number | undefined {
@@ -154,7 +160,7 @@ export class Peers implements Network, Traffic {
   }
 
   #connected(id: MemberId): void {
-    this.#failures.delete(id)
+    this.#dialling.forget(id)
     this.#connectedMs.set(id, this.#options.nowMs())
     this.#options.logger.info(`rafthttp: the connection with ${id} became active`)
   }
@@ -181,16 +187,24 @@ export class Peers implements Network, Traffic {
     return this.#stats.self()
   }
 
-  /** Each reason once, until it is another one or the way is open. */
+  /** A member that is down is dialled each second, under one address after the other. */
   #failed(id: MemberId, { message }: Error): void {
-    if (this.#failures.get(id) === message) return
-    this.#failures.set(id, message)
-    this.#options.logger.warn(`rafthttp: failed to dial ${id}: ${message}`)
+    if (this.#dialling.isNews(id, message, performance.now()))
+      this.#options.logger.warn(`rafthttp: failed to dial ${id}: ${message}`)
   }
 
   #refused(id: MemberId, status: number, text: string): void {
-    if (status === 410) this.#listener?.removed()
-    else this.#options.logger.warn(`rafthttp: peer ${id} refused this member: ${text}`, { status })
+    if (status === 410 && text === REMOVED) this.#listener?.removed()
+    else if (this.#dialling.isNews(id, text, performance.now()))
+      this.#options.logger.warn(`rafthttp: peer ${id} refused this member: ${text}`, { status })
+  }
+
+  /** Whoever is not let in comes again each second. */
+  #rejected(id: string, text: string): void {
+    if (this.#dialled.isNews(id, text, performance.now()))
+      this.#options.logger.warn(
+        `rafthttp: rejected the stream from peer ${id} since it was: ${text}`,
+      )
   }
 
   close(): void {

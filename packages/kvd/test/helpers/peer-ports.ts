@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import type { Test } from 'tap'
 import { Cluster } from '../../src/cluster.ts'
 import { Machine } from '../../src/machine.ts'
@@ -7,7 +8,6 @@ import { PeerPort } from '../../src/peer-port.ts'
 import { Peers, type PeersOptions } from '../../src/peers.ts'
 import { Store } from '../../src/store/store.ts'
 import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
-import { dialNobody } from './loopback.ts'
 import { LogLines } from './log-lines.ts'
 import { freePorts } from './store-process.ts'
 
@@ -39,7 +39,7 @@ export function openPeers(
     roster: machine.roster,
     first: birth.peers,
     historySize: 10,
-    tls: dialNobody,
+    tls: () => ({ secureContext: createSecureContext(), rejectUnauthorized: true }),
     electionMs: 1000,
     logger: log.logger,
     nowMs: Date.now,
