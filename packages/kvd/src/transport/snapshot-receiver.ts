@@ -9,6 +9,9 @@ import { judgeGreeting, readGreeting, type Host } from './handshake.ts'
 import { SnapshotParser, type SnapshotFrame, type SnapshotTitle } from './snapshot-codec.ts'
 import { SNAPSHOT_IDLE_MS } from './snapshot-sender.ts'
 
+/** Fewer bytes in `SNAPSHOT_IDLE_MS` hold the place of a sender that could do better. */
+const PACE_BYTES_MIN = 64 * 1024
+
 /** A snapshot that has arrived, was checked, and waits to be installed. */
 export interface Snapshot {
   readonly title: SnapshotTitle
@@ -22,6 +25,8 @@ export interface Snapshot {
 export interface SnapshotReceiverOptions {
   readonly host: Host
   readonly historySize: number
+  /** How often it is seen whether enough has come; default 60 s. */
+  readonly paceMs?: number
   readonly received: (snapshot: Snapshot) => void
   readonly failed: (from: string, problem: string) => void
 }
@@ -48,8 +53,9 @@ export class SnapshotReceiver {
       return
     }
     this.#isBusy = true
-    request.setTimeout(SNAPSHOT_IDLE_MS, () => request.destroy())
+    const stopWatching = this.#watchPace(request)
     const snapshot = await this.#readFrom(greeting.from, request)
+    stopWatching()
     this.#isBusy = false
     if (typeof snapshot === 'string') {
       failed(greeting.from, snapshot)
@@ -71,6 +77,18 @@ export class SnapshotReceiver {
     } catch (error) {
       return error instanceof Error ? error.message : String(error)
     }
+  }
+
+  /** Ends a request of which too little arrives. Returns how to stop. */
+  #watchPace(request: IncomingMessage): () => void {
+    const { socket } = request
+    let before = socket.bytesRead
+    const timer = setInterval(() => {
+      if (socket.bytesRead - before < PACE_BYTES_MIN)
+        request.destroy(new Error('it comes too slowly'))
+      before = socket.bytesRead
+    }, this.#options.paceMs ?? SNAPSHOT_IDLE_MS)
+    return () => clearInterval(timer)
   }
 
   async #read(request: IncomingMessage): Promise<Snapshot> {
