@@ -64,9 +64,9 @@ async function untilRunning(cluster: Cluster): Promise<Machine> {
     `${UNIT} to run`,
     async () => {
       for (const machine of cluster.machines) {
-        // Its first line in the journal, so that there is something to see.
+        // A line of its own, so that there is something to see; systemd's "Started" has its description.
         const { stdout } = await machine.run(['journalctl', '-q', '-u', UNIT, '-o', 'cat'])
-        if (stdout.includes('Hello World')) return { done: machine }
+        if (stdout.split('\n').includes('Hello World')) return { done: machine }
       }
       const { stdout } = await cluster.machine(1).run(['fleetctl', 'list-units'])
       return { seen: stdout }
