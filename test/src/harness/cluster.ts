@@ -13,8 +13,8 @@ export interface ClusterOptions {
   readonly machines: number
   /** Host files shown in every machine, the original etcd for one. */
   readonly binds?: readonly Bind[]
-  /** Lays files before the first boot. */
-  readonly prepare?: (machine: Machine) => void | Promise<void>
+  /** Lays files before the first boot; gets the machine and all of them. */
+  readonly prepare?: (machine: Machine, machines: readonly Machine[]) => void | Promise<void>
 }
 
 /** Machines on one bridge inside a sandbox. One cluster per sandbox. */
@@ -37,7 +37,7 @@ export class Cluster {
       return Machine.create(sandbox, identity, { names, binds: options.binds ?? [] })
     }
     const machines = await Promise.all(names.map(create))
-    for (const machine of machines) await options.prepare?.(machine)
+    for (const machine of machines) await options.prepare?.(machine, machines)
     await Promise.all(machines.map((machine) => machine.boot()))
     return new Cluster(machines)
   }

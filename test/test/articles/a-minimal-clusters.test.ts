@@ -160,7 +160,7 @@ function die(cluster: Cluster): void {
       'root/moves.service',
       sleeper('MachineMetadata=name=m2', 'MachineMetadata=name=m3'),
     )
-    // Two values of one key are alternatives: m1, which has the store, is none.
+    // Two values of one key are alternatives; m1 is none. The store loses one of its three members.
     t.equal((await fleetctl(m1, 'start /root/moves.service')).code, 0)
     await m2.waitUnit('moves.service', 'active')
     const began = performance.now()

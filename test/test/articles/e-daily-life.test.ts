@@ -1,8 +1,8 @@
 // "Containers in daily life", rows E1, E2 and E4 of the article list as far as they need no container:
-// the store by command line and by curl, and one unit from load to destroy, with every message.
+// the store of three members by command line and by curl, and one unit from load to destroy, with every message.
 import type { Cluster } from '../../src/harness/cluster.ts'
 import { enterSandbox } from '../../src/harness/sandbox.ts'
-import { STORE_URLS } from '../../src/harness/software.ts'
+import { storeURLs } from '../../src/harness/software.ts'
 import { bootFleet, fleetctl, label } from '../helpers/walkthrough.ts'
 
 const entry = await enterSandbox('articles')
@@ -28,30 +28,34 @@ else {
 }
 
 function store(cluster: Cluster): void {
-  const [m2, m3] = [cluster.machine(2), cluster.machine(3)]
-  const endpoint = STORE_URLS[0] ?? ''
-  const kvctl = (words: readonly string[]) => ['kvctl', '--endpoints', endpoint, ...words]
-
-  test('E1: the cluster is healthy, and says so for each member', async (t) => {
-    const { code, stdout } = await m2.run(kvctl(['cluster-health']))
-    t.equal(code, 0)
-    t.match(
-      stdout,
-      /^member [0-9a-f]+ is healthy: got healthy result from http:\/\/10\.98\.0\.1:\d+\ncluster is healthy\n$/,
-    )
+  test('E1: the cluster is healthy, and each machine says so for each of the three members', async (t) => {
+    for (const machine of cluster.machines) {
+      const { code, stdout } = await machine.run(['kvctl', 'cluster-health'])
+      t.equal(code, 0)
+      const lines = stdout.trimEnd().split('\n')
+      t.equal(lines.pop(), 'cluster is healthy')
+      const line =
+        /^member [0-9a-f]+ is healthy: got healthy result from http:\/\/10\.98\.0\.(\d):\d+$/
+      t.same(lines.map((text) => line.exec(text)?.[1]).toSorted(), ['1', '2', '3'], stdout)
+    }
   })
 
-  test('E2: a key is set on one machine and read on another, by kvctl and by curl', async (t) => {
-    t.equal(await m2.must(kvctl(['set', '/message', 'CROC Cloud'])), 'CROC Cloud\n')
-    t.equal(await m3.must(kvctl(['get', '/message'])), 'CROC Cloud\n')
-    const url = `${endpoint}/v2/keys/message`
+  test('E2: a key is set on one machine and read on every other, by kvctl and by curl', async (t) => {
+    const [m1, m2, m3] = [cluster.machine(1), cluster.machine(2), cluster.machine(3)]
+    t.equal(await m2.must(['kvctl', 'set', '/message', 'CROC Cloud']), 'CROC Cloud\n')
+    for (const machine of [m1, m3])
+      t.equal(await machine.must(['kvctl', 'get', '--quorum', '/message']), 'CROC Cloud\n')
+    const url = 'http://127.0.0.1:2379/v2/keys/message'
     const put = await m3.must(['curl', '-sL', url, '-XPUT', '-d', 'value=CROC Cloud'])
     t.match(
       put,
       /^\{"action":"set","node":\{"key":"\/message","value":"CROC Cloud","modifiedIndex":(\d+),"createdIndex":\1\},"prevNode":\{"key":"\/message","value":"CROC Cloud","modifiedIndex":\d+,"createdIndex":\d+\}\}\n$/,
     )
-    const legacy = await m2.must(['curl', '-sL', `${STORE_URLS[1]}/v2/keys/message`])
-    t.match(legacy, /^\{"action":"get","node":\{"key":"\/message","value":"CROC Cloud",/)
+    for (const machine of cluster.machines)
+      for (const store of storeURLs(machine.address)) {
+        const get = await m1.must(['curl', '-sL', `${store}/v2/keys/message?quorum=true`])
+        t.equal(get, put.replace(/"set"/, '"get"').replace(/,"prevNode":\{[^}]*\}/, ''), store)
+      }
   })
 }
 

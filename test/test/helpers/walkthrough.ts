@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { Cluster } from '../../src/harness/cluster.ts'
+import { Cluster, type ClusterOptions } from '../../src/harness/cluster.ts'
 import { waitFor } from '../../src/harness/deadline.ts'
 import type { Machine } from '../../src/harness/machine.ts'
 import type { Result } from '../../src/harness/process.ts'
@@ -14,10 +14,27 @@ const MOVE_MS = 60_000
 /** Settings of fleetd by machine, on top of those that every machine needs. */
 export type Settings = (machine: Machine) => Readonly<Record<string, string>>
 
-/** Three machines with our programs, joined. When a test of `t` fails, their journals are saved and named. */
-export async function bootFleet(sandbox: Sandbox, t: Test, settings: Settings): Promise<Cluster> {
-  const prepare = (machine: Machine) => installFlotilla(machine, settings(machine))
-  const cluster = await Cluster.boot(sandbox, { machines: 3, prepare })
+/** Machines with our programs, three unless told, joined; they end with the test `t`. */
+export async function bootFleet(
+  sandbox: Sandbox,
+  t: Test,
+  settings: Settings,
+  machines = 3,
+): Promise<Cluster> {
+  const prepare = (machine: Machine, all: readonly Machine[]) =>
+    installFlotilla(machine, all, settings(machine))
+  const cluster = await bootCluster(sandbox, t, { machines, prepare })
+  await untilJoined(cluster)
+  return cluster
+}
+
+/** Machines that end with the test `t`. When one of its tests fails, their journals are saved and named. */
+export async function bootCluster(
+  sandbox: Sandbox,
+  t: Test,
+  options: ClusterOptions,
+): Promise<Cluster> {
+  const cluster = await Cluster.boot(sandbox, options)
   t.teardown(async () => {
     if (!t.passing()) {
       const directory = process.env['FLOTILLA_EVIDENCE'] ?? mkdtempSync(join(tmpdir(), 'evidence-'))
@@ -26,7 +43,6 @@ export async function bootFleet(sandbox: Sandbox, t: Test, settings: Settings): 
     }
     await cluster.cutPower()
   })
-  await untilJoined(cluster)
   return cluster
 }
 
