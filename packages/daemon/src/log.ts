@@ -106,10 +106,18 @@ export function createLogger(options: LoggerOptions): Logger {
  */
 export function isJournal(
   env: Readonly<Record<string, string | undefined>>,
-  stderr: () => { readonly dev: number; readonly ino: number } = () => fstatSync(2),
+  stderr: () => { readonly dev: bigint; readonly ino: bigint } = statStderr,
 ): boolean {
   const named = env['JOURNAL_STREAM'] ?? ''
   if (named === '') return false
   const { dev, ino } = stderr()
   return named === `${dev}:${ino}`
+}
+
+/**
+ * With bigints, because Node's realpath (nodejs/node lib/fs.js) looks at the latest stat in numbers: when
+ * that was of a socket it stops following links, and modules below a linked package are not found.
+ */
+function statStderr(): { readonly dev: bigint; readonly ino: bigint } {
+  return fstatSync(2, { bigint: true })
 }

@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import t from 'tap'
 import { createLogger, formatLine, isJournal } from '../src/log.ts'
 
@@ -100,10 +102,32 @@ t.test('a reader that is stuck costs lines, not memory', async (tt) => {
 })
 
 t.test('stderr is the journal only when it is the file that systemd names', async (tt) => {
-  const stderr = (): { dev: number; ino: number } => ({ dev: 9, ino: 1234 })
+  const stderr = (): { dev: bigint; ino: bigint } => ({ dev: 9n, ino: 1234n })
   tt.equal(isJournal({ JOURNAL_STREAM: '9:1234' }, stderr), true)
   tt.equal(isJournal({ JOURNAL_STREAM: '9:1235' }, stderr), false, 'inherited, stderr is another')
   tt.equal(isJournal({ JOURNAL_STREAM: '' }, stderr), false)
   tt.equal(isJournal({}, stderr), false)
   tt.equal(isJournal({ JOURNAL_STREAM: '0:0' }), false, "looks at the process's own stderr")
+})
+
+t.test('modules in linked packages are still found when stderr is a socket', async (tt) => {
+  const log = new URL('../src/log.js', import.meta.url).href
+  const dir = tt.testdir({
+    real: { 'index.mjs': "export { default } from '../beside.mjs'", 'package.json': '{}' },
+    'beside.mjs': "export default 'found'",
+    deeper: { link: tt.fixture('symlink', '../real') },
+    'main.mjs': `
+      import { fstatSync } from 'node:fs'
+      import { isJournal } from ${JSON.stringify(log)}
+      const { dev, ino } = fstatSync(2, { bigint: true })
+      const journal = isJournal({ JOURNAL_STREAM: dev + ':' + ino })
+      const { default: text } = await import('./deeper/link/index.mjs')
+      console.log(journal, text)`,
+  })
+  // What a child process is given as a pipe is a socket, as the journal's stream is.
+  // And tap has children resolve modules in another thread, by a variable that env -i takes away.
+  const argv = ['-i', process.execPath, join(dir, 'main.mjs')]
+  const { stdout, stderr } = spawnSync('env', argv, { encoding: 'utf8' })
+  tt.equal(stderr, '')
+  tt.equal(stdout, 'true found\n')
 })
