@@ -23,7 +23,7 @@ export class Director {
     return this.#endpoints.filter(({ fromMs }) => fromMs <= nowMs).map(({ url }) => url)
   }
 
-  /** The members have changed: a new order, and nothing is held against anybody. */
+  /** The members as they are now: a new order, and nothing is held against anybody. */
   update(urls: readonly string[]): void {
     const left = [...new Set(urls)]
     this.#endpoints = []

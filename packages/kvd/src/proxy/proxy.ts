@@ -168,10 +168,11 @@ class Refresher {
       logger.info(`proxy: updated peer urls to [${found.peerURLs.join(' ')}]`)
     }
     this.#keep(found.peerURLs)
+    // A new order each time, or all requests would stay with one member (etcd 2.3 proxy/director.go).
+    director.update(found.clientURLs)
     const text = JSON.stringify(found.clientURLs.toSorted())
     if (text === this.#told && director.urls.length > 0) return
     this.#told = text
-    director.update(found.clientURLs)
     logger.info(`proxy: endpoints found ${JSON.stringify(director.urls)}`)
   }
 

@@ -71,6 +71,16 @@ function urlOf(server: Server): string {
   return `http://127.0.0.1:${address.port}`
 }
 
+/** A peer port of a cluster whose clients are served there. */
+async function peerWith(tt: Test, clientURLs: readonly string[]): Promise<string> {
+  const peer = createServer((_request, response) =>
+    response.end(JSON.stringify([{ peerURLs: [], name: 'x', clientURLs }])),
+  ).listen(0, '127.0.0.1')
+  await once(peer, 'listening')
+  tt.teardown(() => peer.close())
+  return urlOf(peer)
+}
+
 async function put(url: string, value: string): Promise<Response> {
   return await fetch(url, { method: 'PUT', body: new URLSearchParams({ value }) })
 }
@@ -151,6 +161,21 @@ t.test('a member that is away is passed over, and comes back', async (tt) => {
   tt.pass('it is asked again')
 })
 
+t.test('a proxy turns to another member at each refresh, and tells of them once', async (tt) => {
+  const clientURLs = ['http://127.0.0.1:1', 'http://127.0.0.1:2', 'http://127.0.0.1:3']
+  const peers = [await peerWith(tt, clientURLs)]
+  const flags = ['--proxy-refresh-interval', '20']
+  const proxy = await startProxy(tt, { dir: tt.testdir(), peers, flags })
+  const first = new Set<string>()
+  while (first.size < clientURLs.length) {
+    const answer = await fetch(`${proxy.url}/v2/config/local/proxy`)
+    const { endpoints }: { endpoints: string[] } = JSON.parse(await answer.text())
+    first.add(endpoints[0] ?? '')
+  }
+  tt.same([...first].toSorted(), clientURLs)
+  tt.equal(proxy.log().split('proxy: endpoints found').length, 2)
+})
+
 t.test('a write that a member may have seen is not sent to another', async (tt) => {
   const seen: string[] = []
   const listen = async (name: string): Promise<string> => {
@@ -168,12 +193,7 @@ t.test('a write that a member may have seen is not sent to another', async (tt) 
     return urlOf(server)
   }
   const clientURLs = [await listen('one'), await listen('two')]
-  const peer = createServer((_request, response) =>
-    response.end(JSON.stringify([{ peerURLs: [], name: 'x', clientURLs }])),
-  ).listen(0, '127.0.0.1')
-  await once(peer, 'listening')
-  tt.teardown(() => peer.close())
-  const peers = [urlOf(peer)]
+  const peers = [await peerWith(tt, clientURLs)]
   const flags = ['--proxy-failure-wait', '0']
   const proxy = await startProxy(tt, { dir: tt.testdir(), peers, flags })
   const answer = await put(`${proxy.url}/v2/keys/a`, 'once')
