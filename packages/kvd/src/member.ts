@@ -79,7 +79,7 @@ export class Member {
       })
     })
     this.ended = Promise.race([failed, removed])
-    replica.onMembers(() => peers.follow())
+    replica.onMembers(() => this.#followMembers())
     const { clients, sockets } = openClients(parts)
     this.#clients = clients
     this.#sockets = sockets
@@ -177,6 +177,19 @@ export class Member {
     return (
       known?.name === name && known.clientURLs.toSorted().join() === clientURLs.toSorted().join()
     )
+  }
+
+  #isLearner = false
+
+  #followMembers(): void {
+    const { cluster, peers, logger } = this.#parts
+    peers.follow()
+    const { isLearner } = cluster.member(cluster.localId) ?? { isLearner: this.#isLearner }
+    if (isLearner === this.#isLearner) return
+    this.#isLearner = isLearner
+    // Nothing of the v2 API says so, and who replaces members one by one has to know.
+    if (isLearner) logger.info('etcdserver: this member does not count before it has caught up')
+    else logger.info('etcdserver: this member has caught up and counts')
   }
 
   #isPublishing = false
