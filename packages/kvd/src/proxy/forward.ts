@@ -156,9 +156,12 @@ function headersFor(incoming: IncomingMessage, body: Buffer): Record<string, str
 /** Headers at once and each piece as it comes: whoever watches through a proxy waits for nothing else. */
 function passBack(answer: IncomingMessage, outgoing: ServerResponse): void {
   outgoing.statusCode = answer.statusCode ?? 502
-  for (const [name, value] of Object.entries(answer.headers))
-    if (value !== undefined && !HOP_BY_HOP.includes(name) && !outgoing.hasHeader(name))
-      outgoing.setHeader(name, value)
+  // Names as the member wrote them: scripts look for X-Etcd-Index.
+  const names = answer.rawHeaders.filter((_, at) => at % 2 === 0)
+  const spelling = new Map(names.map((name) => [name.toLowerCase(), name]))
+  for (const [name, values] of Object.entries(answer.headersDistinct))
+    if (values !== undefined && !HOP_BY_HOP.includes(name) && !outgoing.hasHeader(name))
+      outgoing.setHeader(spelling.get(name) ?? name, values)
   outgoing.flushHeaders()
   answer.on('error', () => outgoing.destroy())
   answer.on('aborted', () => outgoing.destroy())

@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http'
 import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
 /** Why a request was not passed on, in the original's words. */
@@ -42,16 +43,16 @@ export class ProxyMetrics {
   }
 
   received(method: string): void {
-    this.#requests.inc({ method })
+    this.#requests.inc({ method: label(method) })
   }
 
   answered(method: string, code: number, seconds: number): void {
-    this.#handled.inc({ method, code })
-    this.#seconds.observe({ method }, seconds)
+    this.#handled.inc({ method: label(method), code })
+    this.#seconds.observe({ method: label(method) }, seconds)
   }
 
   dropped(method: string, problem: ProxyProblem): void {
-    this.#dropped.inc({ method, proxying_error: problem })
+    this.#dropped.inc({ method: label(method), proxying_error: problem })
   }
 
   get type(): string {
@@ -61,4 +62,11 @@ export class ProxyMetrics {
   async text(): Promise<string> {
     return await this.#registry.metrics()
   }
+}
+
+const KNOWN = new Set(METHODS)
+
+/** Whatever a stranger makes up is one series, not one each. */
+function label(method: string): string {
+  return KNOWN.has(method) ? method : 'other'
 }

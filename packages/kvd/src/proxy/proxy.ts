@@ -9,6 +9,7 @@ import { ClusterFile } from './cluster-file.ts'
 import { Director } from './director.ts'
 import { Forwarder } from './forward.ts'
 import { fetchMembers } from './members.ts'
+import { answerOddRequests } from './odd-requests.ts'
 import { ProxyMetrics } from './proxy-metrics.ts'
 
 /** While no endpoint is known they are looked for so often, unless the interval is short itself. */
@@ -86,6 +87,7 @@ export async function startProxy(
     for (const url of config.listenClientURLs) {
       const http = { keepAliveTimeout: 0, requestTimeout: REQUEST_MS_MAX, noDelay: true }
       const port = new HttpPort({ url, tls: tls.clients, logger, http, answer })
+      answerOddRequests(port.server, answer)
       ports.push(port)
       await port.listen()
       logger.info(`proxy: listening for client requests on ${url.origin}`)

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { createServer as createTcpServer, type Server } from 'node:net'
+import { connect, createServer as createTcpServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { freePorts, kvdPath, launch, type StoreProcess } from '../helpers/store-process.ts'
@@ -85,6 +85,20 @@ async function put(url: string, value: string): Promise<Response> {
   return await fetch(url, { method: 'PUT', body: new URLSearchParams({ value }) })
 }
 
+/** One request as it is, on a connection of its own; the whole answer. Texts are latin1. */
+async function ask(
+  url: string,
+  { method, path, body = '' }: { method: string; path: string; body?: string },
+): Promise<string> {
+  const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1' })
+  const form = `Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ${body.length}`
+  const head = `${method} ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n${form}`
+  socket.write(`${head}\r\n\r\n${body}`, 'latin1')
+  let text = ''
+  for await (const chunk of socket.setEncoding('latin1')) text += String(chunk)
+  return text
+}
+
 t.test('requests go to the members, answers come back', async (tt) => {
   const dir = tt.testdir({ member: {}, proxy: {} })
   const store = await startMember(tt, join(dir, 'member'))
@@ -101,6 +115,27 @@ t.test('requests go to the members, answers come back', async (tt) => {
   tt.match(metrics, /^etcd_proxy_handled_total\{method="PUT",code="201"\} 1$/m)
   const file: unknown = JSON.parse(readFileSync(join(dir, 'proxy/proxy/cluster'), 'utf8'))
   tt.same(file, { PeerURLs: [peerOf(store)] })
+})
+
+t.test('what node:http cannot read is passed on; header names stay', async (tt) => {
+  const dir = tt.testdir({ member: {}, proxy: {}, readonly: {} })
+  const store = await startMember(tt, join(dir, 'member'))
+  const peers = [peerOf(store)]
+  const proxy = await startProxy(tt, { dir: join(dir, 'proxy'), peers })
+  const readonly = await startProxy(tt, { dir: join(dir, 'readonly'), peers, mode: 'readonly' })
+  const raw = Buffer.from('caf\u00e9').toString('latin1')
+  const cafe = { method: 'PUT', path: `/v2/keys/${raw}`, body: 'value=1' }
+  tt.match(await ask(readonly.url, cafe), /^HTTP\/1\.1 501 /)
+  const written = await ask(proxy.url, cafe)
+  tt.match(written, /^HTTP\/1\.1 201 /)
+  tt.match(written, /^X-Etcd-Index: \d+\r$/m)
+  tt.ok(written.includes(`"key":"/${raw}"`))
+  tt.match(await ask(readonly.url, { method: 'GET', path: cafe.path }), '"value":"1"')
+  const foo = await ask(proxy.url, { method: 'FOO', path: '/v2/keys/a' })
+  tt.match(foo, /^HTTP\/1\.1 405 /)
+  tt.match(foo, 'Allow: HEAD,GET,PUT,POST,DELETE\r\n')
+  const metrics = await (await fetch(`${proxy.url}/metrics`)).text()
+  tt.match(metrics, /^etcd_proxy_handled_total\{method="other",code="405"\} 1$/m)
 })
 
 t.test('a watch through a proxy shows its headers and its events at once', async (tt) => {
