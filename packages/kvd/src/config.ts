@@ -178,7 +178,6 @@ function check(options: Options, warnings: readonly string[]): Config {
   ]
   const peerURLs = urls(peerTls, 'initial-advertise-peer-urls', 'peer-addr').map(printUrl)
   const members = readInitialCluster(options)
-  if (proxy.mode === 'off') checkInitialCluster(members, name, peerURLs)
   const initialCluster = members ?? new Map([[name, peerURLs]])
   checkCounts(options)
   return Object.freeze({
@@ -366,24 +365,4 @@ function readInitialCluster(options: Options): ReadonlyMap<string, readonly stri
     members.set(member, [...(members.get(member) ?? []), url])
   }
   return members
-}
-
-/** This member must be among them, with the peer URLs that it advertises. */
-function checkInitialCluster(
-  members: ReadonlyMap<string, readonly string[]> | undefined,
-  name: string,
-  peerURLs: readonly string[],
-): void {
-  if (members === undefined) return
-  const own = members.get(name)
-  if (own === undefined)
-    throw new ConfigError(
-      1,
-      `couldn't find local name "${name}" in the initial cluster configuration`,
-    )
-  if (own.toSorted().join(',') !== peerURLs.toSorted().join(','))
-    throw new ConfigError(
-      1,
-      `--initial-cluster must include ${name}=${peerURLs.join(',')} given --initial-advertise-peer-urls=${peerURLs.join(',')}`,
-    )
 }

@@ -31,6 +31,7 @@ const BOOTSTRAPPED_MS = 1_000
  * @throws BootstrapError
  */
 export async function birthOf(options: BirthOptions): Promise<Birth> {
+  refuseMissingSelf(options)
   refuseSharedUrls(options.initialCluster)
   const others = [...options.initialCluster]
     .filter(([name]) => name !== options.name)
@@ -48,6 +49,27 @@ export async function birthOf(options: BirthOptions): Promise<Birth> {
   if (known !== undefined && known.clientURLs.length > 0)
     throw new BootstrapError(`member ${id} has already been bootstrapped`)
   return birth
+}
+
+/**
+ * Who begins must be among the first members, with the URLs that it tells them. One that has data may have
+ * moved since, and one that joins has told its URLs before (etcd 2.3 etcdserver/config.go).
+ */
+function refuseMissingSelf({ name, peerURLs, initialCluster, state }: BirthOptions): void {
+  const own = initialCluster.get(name)
+  if (own === undefined) throw missingSelf(name)
+  if (state === 'new' && !isSame(own, peerURLs)) {
+    const told = peerURLs.map((url) => `${name}=${url}`).join()
+    throw new BootstrapError(
+      `--initial-cluster must include ${told} given --initial-advertise-peer-urls=${peerURLs.join()}`,
+    )
+  }
+}
+
+function missingSelf(name: string): BootstrapError {
+  return new BootstrapError(
+    `couldn't find local name "${name}" in the initial cluster configuration`,
+  )
 }
 
 /** Of two members with one URL the log would take only the first (etcd 2.3 etcdserver/config.go). */
@@ -70,10 +92,7 @@ export function newBirth({
     peerURLs: urls.toSorted(),
   }))
   const own = members.find((member) => member.name === name)
-  if (own === undefined)
-    throw new BootstrapError(
-      `couldn't find local name "${name}" in the initial cluster configuration`,
-    )
+  if (own === undefined) throw missingSelf(name)
   const sorted = members.toSorted((left, right) => compareIds(left.id, right.id))
   const entries: Entry[] = []
   for (const { id, peerURLs } of sorted) {

@@ -88,7 +88,7 @@ t.test('a cluster that cannot begin says why', async (tt) => {
     await tt.rejects(
       birthOf({
         name: 'b',
-        peerURLs: ['http://b:1'],
+        peerURLs: ['http://b:1', 'http://a:2'],
         initialCluster: new Map([
           ['b', ['http://b:1', 'http://a:2']],
           ['a', ['http://a:1', 'http://a:2']],
@@ -104,6 +104,30 @@ t.test('a cluster that cannot begin says why', async (tt) => {
       },
       state,
     )
+})
+
+t.test('who begins must be among the first members, with the URLs that it tells', async (tt) => {
+  const self = { name: 'a', peerURLs: ['http://h:1', 'http://h:2'], token: TOKEN, ask }
+  const begin = async (name: string, urls: string[], state: 'new' | 'existing') =>
+    await birthOf({ ...self, initialCluster: new Map([[name, urls]]), state })
+  const birth = await begin('a', ['http://h:2', 'http://h:1'], 'new')
+  tt.equal(birth.entries.length, 1, 'in any order')
+  for (const state of ['new', 'existing'] as const)
+    await tt.rejects(begin('b', ['http://h:1'], state), {
+      code: 'BOOTSTRAP',
+      message: `couldn't find local name "a" in the initial cluster configuration`,
+    })
+  await tt.rejects(begin('a', ['http://h:1'], 'new'), {
+    code: 'BOOTSTRAP',
+    message:
+      '--initial-cluster must include a=http://h:1,a=http://h:2 given --initial-advertise-peer-urls=http://h:1,http://h:2',
+  })
+  const asked = begin('a', ['http://h:1'], 'existing')
+  await tt.rejects(
+    asked,
+    { message: /cannot fetch cluster info/ },
+    'who joins has told them before',
+  )
 })
 
 /** The cluster of three as one of its members tells it, the last one not started yet. */
