@@ -130,6 +130,9 @@ function syncFirst(cluster: Cluster, sync: () => Promise<void>): Ready {
   }
 }
 
+/** A member takes a second to find that no majority confirms it (etcd 2.3 etcdserver/api/v2http/client.go), and then says so. */
+const HEALTH_MS_MIN = 5000
+
 /** The two forms the field `health` had in etcd's history: a text and a boolean. */
 async function readHealth(
   connections: Connections,
@@ -145,7 +148,7 @@ async function readHealth(
     url: new URL(`${parseEndpoint(ask.url).href.replace(/\/$/, '')}/health`),
     headers: {},
     signal: ask.signal,
-    headerTimeoutMs: ask.requestTimeoutMs,
+    headerTimeoutMs: ask.requestTimeoutMs === 0 ? 0 : Math.max(ask.requestTimeoutMs, HEALTH_MS_MIN),
     answerBytesMax: ask.answerBytesMax,
     isPoll: false,
   })

@@ -195,6 +195,18 @@ test('members, health, version and statistics', async (t) => {
   await t.rejects(kv.health(await refusing(t)), { code: 'ECONNREFUSED' })
 })
 
+test('health waits for a member that finds no majority, longer than other calls do', async (t) => {
+  let answer = (): void => undefined
+  const { url } = await member(t, (response, { line }) => {
+    if (line === 'GET /health') answer = () => response.writeHead(503).end('{"health": "false"}')
+  })
+  const kv = client(t, [url], { requestTimeoutMs: 50 })
+  const health = kv.health(url)
+  await t.rejects(kv.version(), { code: 'UNAVAILABLE' }, 'which was asked later')
+  answer()
+  t.equal(await health, false)
+})
+
 test('users, roles and the switch', async (t) => {
   const role = { role: 'r', permissions: { kv: { read: ['/a'], write: [] } } }
   const answers: Record<string, string> = {
