@@ -6,7 +6,13 @@ import { freePeerUrl, openPeers, type OpenPeers } from './helpers/peer-ports.ts'
 /** Begins to dial, and hears only that the member was removed. */
 function attach({ peers }: OpenPeers, removed: () => void): void {
   const nothing = (): void => undefined
-  const rest = { receive: nothing, unreachable: nothing, unsent: nothing, install: nothing }
+  const rest = {
+    receive: nothing,
+    unreachable: nothing,
+    silent: nothing,
+    unsent: nothing,
+    install: nothing,
+  }
   const listener: PeersListener = { ...rest, removed }
   peers.attach(listener)
 }

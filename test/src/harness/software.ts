@@ -4,7 +4,7 @@ import type { Machine } from './machine.ts'
 import { addressOf } from './network.ts'
 
 /** The official and the legacy client port, which every machine of ours listens on. */
-export const STORE_PORTS: readonly number[] = [2379, 4001]
+const STORE_PORTS: readonly number[] = [2379, 4001]
 const PEER_PORT = 2380
 /** fleet's port in its documentation; the unix socket is there in any case. */
 const FLEET_PORT = 49153

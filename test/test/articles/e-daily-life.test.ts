@@ -23,11 +23,11 @@ ExecStop=/bin/sh -c "kill -TERM $MAINPID"
 if ('reason' in entry) tap.plan(0, entry.reason)
 else {
   const cluster = await bootFleet(entry.sandbox, tap, () => ({}))
-  store(cluster)
+  keys(cluster)
   unit(cluster)
 }
 
-function store(cluster: Cluster): void {
+function keys(cluster: Cluster): void {
   test('E1: the cluster is healthy, and each machine says so for each of the three members', async (t) => {
     for (const machine of cluster.machines) {
       const { code, stdout } = await machine.run(['kvctl', 'cluster-health'])
@@ -36,7 +36,8 @@ function store(cluster: Cluster): void {
       t.equal(lines.pop(), 'cluster is healthy')
       const line =
         /^member [0-9a-f]+ is healthy: got healthy result from http:\/\/10\.98\.0\.(\d):\d+$/
-      t.same(lines.map((text) => line.exec(text)?.[1]).toSorted(), ['1', '2', '3'], stdout)
+      t.same(new Set(lines.map((text) => line.exec(text)?.[1])), new Set(['1', '2', '3']), stdout)
+      t.equal(lines.length, 3)
     }
   })
 

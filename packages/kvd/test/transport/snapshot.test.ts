@@ -103,6 +103,7 @@ t.test('a snapshot finds a member whose first address does not answer', async (t
     b.peers.attach({
       receive: () => undefined,
       unreachable: () => undefined,
+      silent: () => undefined,
       unsent: () => undefined,
       removed: () => undefined,
       install: resolve,
