@@ -230,6 +230,8 @@ export function handleHbResp(state: State, message: MessageOf<'hbResp'>): void {
 /** Leader: hands over to a member that has everything. */
 export function startTransfer(state: State, to: MemberId): void {
   if (state.role !== 'leader' || to === state.id || !state.isVoter(to)) return
+  // Begun anew each time that it is asked for, one that cannot succeed would never end.
+  if (state.transferee === to) return
   state.transferee = to
   state.transferElapsed = 0
   const progress = state.progress.get(to)

@@ -349,11 +349,14 @@ export class Driver {
     if (this.#isFull && !this.#isStopped) this.#queue.retry()
   }
 
-  /** Leader: lets the voter lead who has most. */
+  /** Leader: lets the voter lead who has most, of those that can be reached. */
   handOver(): void {
+    const { memberId, network } = this.#options
     const { conf, progress, role } = this.core.view
     const matchOf = (id: MemberId): number => progress.get(id)?.match ?? 0
-    const heirs = conf.voters.filter((id) => id !== this.#options.memberId)
+    const isThere = (id: MemberId): boolean =>
+      network.connectedSince(id) !== undefined && progress.get(id)?.isDamaged === false
+    const heirs = conf.voters.filter((id) => id !== memberId && isThere(id))
     const [heir] = heirs.toSorted((left, right) => matchOf(right) - matchOf(left))
     if (role === 'leader' && heir !== undefined) this.core.transfer(heir)
   }

@@ -214,6 +214,11 @@ t.test('a leader hands over to whom it is asked to', async (tt) => {
     'taken',
     'it gives up after a while',
   )
+  for (let tick = 0; tick < ELECTION_TICKS; tick += 1) {
+    bench.core.transfer('c')
+    bench.tick()
+  }
+  tt.equal(bench.core.view.transferee, NONE, 'also when it is asked to again and again')
 
   const heir = new Bench('c', three).receive('a', 1, { type: 'timeoutNow' })
   tt.match(heir.core.view, { role: 'candidate', term: 2 })

@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { newBirth } from '../../src/membership/birth.ts'
-import type { Entry, Message } from '../../src/raft/types.ts'
+import { NONE, type Entry, type Message, type MessageBody } from '../../src/raft/types.ts'
 import { Driver, type DriverListener } from '../../src/replica/driver.ts'
-import { NO_NETWORK } from '../../src/replica/options.ts'
+import { NO_NETWORK, type Network } from '../../src/replica/options.ts'
 import { entryChain } from '../../src/storage/entry-codec.ts'
 import { Store } from '../../src/store/store.ts'
 import { silent } from '../helpers/alone.ts'
@@ -26,13 +26,13 @@ const deaf: DriverListener = {
   pumped: () => undefined,
 }
 
-function driverOver(disk: FakeDisk): Driver {
+function driverOver(disk: FakeDisk, network: Network = NO_NETWORK): Driver {
   const driver = new Driver(
     {
       memberId: own,
       store: new Store({ historySize: 100 }),
       disk,
-      network: NO_NETWORK,
+      network,
       birth,
       forcesAlone: undefined,
       logger: silent,
@@ -106,5 +106,40 @@ t.test('the disk is told of no commit before it has what was committed', async (
   while (disk.waiting > 0) disk.commit()
   driver.settleCommit()
   tt.same([onDisk().slice(-2), disk.batches.at(-1)?.commit], [[3, 3], birth.entries.length + 2])
+  driver.stop()
+})
+
+t.test('a leader hands over to a member that can be reached', async (tt) => {
+  const disk = new FakeDisk()
+  const reachable = new Set<string>()
+  const connectedSince = (id: string): number | undefined => (reachable.has(id) ? NOW : undefined)
+  const driver = driverOver(disk, { ...NO_NETWORK, connectedSince })
+  const { core } = driver
+  const settle = async (): Promise<void> => {
+    await turn()
+    while (disk.waiting > 0) disk.commit()
+  }
+  const say = async (body: MessageBody, term: number): Promise<void> => {
+    driver.receive([{ ...body, from: first, to: own, term, incarnation: 1 }])
+    await settle()
+  }
+  driver.pump()
+  for (let tick = 0; tick < 20 && core.view.role === 'follower'; tick += 1) core.tick()
+  driver.pump()
+  await say({ type: 'preVoteResp', isGranted: true }, 2)
+  await say({ type: 'voteResp', isGranted: true, wallMs: NOW }, 2)
+  tt.equal(core.view.role, 'leader')
+  driver.handOver()
+  tt.equal(core.view.transferee, NONE, 'nobody is there')
+  for (const id of [second, first]) {
+    reachable.clear()
+    reachable.add(id)
+    driver.handOver()
+    tt.equal(core.view.transferee, id)
+  }
+  await say({ type: 'hbResp', readBatch: 0, wallMs: NOW, isDamaged: true }, 2)
+  reachable.add(second)
+  driver.handOver()
+  tt.equal(core.view.transferee, second, 'who is damaged may not lead')
   driver.stop()
 })
