@@ -230,7 +230,8 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
     case 'app': {
       const [prevIndex, prevTerm, commit] = [reader.whole(), reader.whole(), reader.whole()]
       const prevChain = reader.u32()
-      return { type, prevIndex, prevTerm, prevChain, commit, entries: readEntries(reader) }
+      const entries = readEntries(reader, prevIndex + 1)
+      return { type, prevIndex, prevTerm, prevChain, commit, entries }
     }
     case 'appResp':
       return { type, index: reader.whole(), isDamaged: reader.flag() }
@@ -273,12 +274,12 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
 }
 
 /** They must follow each other: whoever takes them counts on it. */
-function readEntries(reader: ByteReader): Entry[] {
+function readEntries(reader: ByteReader, first: number): Entry[] {
   const count = reader.u32()
   const entries: Entry[] = []
   for (let at = 0; at < count; at += 1) {
     const entry = readEntry(reader)
-    const expected = (entries.at(-1)?.index ?? entry.index - 1) + 1
+    const expected = first + at
     if (entry.index !== expected)
       throw new CodecError(`entry ${entry.index} in the place of ${expected}`)
     entries.push(entry)

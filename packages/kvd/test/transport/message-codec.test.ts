@@ -22,7 +22,10 @@ const proposal = fc.record(
   { noNullPrototype: true },
 )
 const entries = fc
-  .tuple(fc.nat(1000), fc.array(fc.tuple(proposal, whole, u32), { maxLength: 5 }))
+  .tuple(
+    fc.integer({ min: 1, max: 1000 }),
+    fc.array(fc.tuple(proposal, whole, u32), { maxLength: 5 }),
+  )
   .map(([first, list]) =>
     list.map(([fields, term, chain], at): Entry => ({ ...fields, index: first + at, term, chain })),
   )
@@ -56,7 +59,7 @@ const body: fc.Arbitrary<MessageBody> = fc.oneof(
     prevChain: u32,
     commit: whole,
     entries,
-  }),
+  }).map((app) => ({ ...app, prevIndex: (app.entries[0]?.index ?? app.prevIndex + 1) - 1 })),
   record({ type: fc.constant('appResp' as const), index: whole, isDamaged: flag }),
   record({
     type: fc.constant('appReject' as const),
@@ -180,4 +183,7 @@ t.test('entries that do not follow each other are refused', async (tt) => {
       message: 'entry 7 in the place of 6',
     },
   )
+  tt.throws(() => readMessages(packed([{ ...example, prevIndex: example.prevIndex + 1 }])), {
+    message: 'entry 5 in the place of 6',
+  })
 })
