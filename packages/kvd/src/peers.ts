@@ -119,6 +119,7 @@ export class Peers implements Network, Traffic {
     const urls = new Map(this.#urls())
     urls.delete(this.#options.identity.memberId)
     this.#transport.setPeers(urls)
+    this.acceptor.follow()
     for (const known of [this.#connectedMs, this.#snapshotFailures])
       for (const id of known.keys()) if (!urls.has(id)) known.delete(id)
   }

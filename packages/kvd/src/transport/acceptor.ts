@@ -42,7 +42,8 @@ export class Acceptor {
     handleProtocols: () => PROTOCOL,
   })
   readonly #incarnations = new Map<MemberId, number>()
-  readonly #heardMs = new Map<WebSocket, number>()
+  /** Open connections: whose each is, and when it was last heard. */
+  readonly #sockets = new Map<WebSocket, { readonly from: MemberId; heardMs: number }>()
   /** Of each member, the way that its urgent messages come. */
   readonly #urgent = new Map<MemberId, WebSocket>()
   readonly #timer: NodeJS.Timeout
@@ -90,8 +91,11 @@ export class Acceptor {
       this.#incarnations.set(from, incarnation)
       this.#options.restarted(from, incarnation)
     }
-    const heard = (): unknown => this.#heardMs.set(socket, performance.now())
-    heard()
+    const way = { from, heardMs: performance.now() }
+    this.#sockets.set(socket, way)
+    const heard = (): void => {
+      way.heardMs = performance.now()
+    }
     socket.on('ping', heard)
     socket.on('message', (data, isBinary) => {
       heard()
@@ -105,7 +109,7 @@ export class Acceptor {
       socket.terminate()
     })
     socket.on('close', () => {
-      this.#heardMs.delete(socket)
+      this.#sockets.delete(socket)
       // One that dialled anew is still there.
       if (isUrgent && this.#urgent.get(from) === socket) {
         this.#urgent.delete(from)
@@ -136,12 +140,19 @@ export class Acceptor {
 
   #sweep(): void {
     const oldest = performance.now() - DEAD_MS
-    for (const [socket, heardMs] of this.#heardMs) if (heardMs < oldest) socket.terminate()
+    for (const [socket, { heardMs }] of this.#sockets) if (heardMs < oldest) socket.terminate()
+  }
+
+  /** Members were removed: they find out when they are not let in again. */
+  follow(): void {
+    const { host } = this.#options
+    for (const [socket, { from }] of this.#sockets)
+      if (host.isRemoved(from)) socket.close(1008, 'removed member')
   }
 
   close(): void {
     clearInterval(this.#timer)
-    for (const socket of this.#heardMs.keys()) socket.terminate()
+    for (const socket of this.#sockets.keys()) socket.terminate()
     this.#server.close()
   }
 }

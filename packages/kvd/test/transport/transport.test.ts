@@ -94,6 +94,10 @@ class Station {
     this.#server = server
   }
 
+  follow(): void {
+    this.#acceptor?.follow()
+  }
+
   async mute(): Promise<void> {
     this.#acceptor?.close()
     const server = this.#server
@@ -263,6 +267,17 @@ t.test('of a refusal that does not end only the beginning is heard', async (tt) 
     [],
     'a refusal is no failure besides',
   )
+})
+
+t.test('who is removed while it is connected is told so', async (tt) => {
+  const { sender, receiver } = await pair(tt)
+  sender.transport.setPeers(new Map([['b2', [receiver.url]]]))
+  await sender.until(() => sender.lines.includes('connected b2'))
+  receiver.follow()
+  tt.equal(sender.transport.isConnected('b2'), true, 'others stay')
+  receiver.removed.add('a1')
+  receiver.follow()
+  await sender.until(() => sender.lines.includes('refused by b2: 410 removed member'))
 })
 
 t.test('an earlier life of a member is not heard any more', async (tt) => {
