@@ -6,6 +6,7 @@ import type { Place } from '../raft/types.ts'
 import { HighWaterFile } from './high-water.ts'
 import { DamageError } from './damage-error.ts'
 import type { OpenSnapshot } from './image-tables.ts'
+import { hasChange } from './entry-codec.ts'
 import { LogDatabase } from './log-database.ts'
 import { rebuildDatabase, syncFile } from './rebuild.ts'
 import type {
@@ -100,6 +101,7 @@ class DiskThread {
   #write(batch: Batch): void {
     const start = performance.now()
     let bytes: number
+    if (hasChange(batch.entries)) this.#markCommit(batch)
     try {
       bytes = this.#database.write(batch, (kept) => this.#lowerMark(kept))
     } catch (error) {
@@ -117,6 +119,19 @@ class DiskThread {
     if (isLong || batch.image !== undefined) this.#checkpoint(false)
     clearTimeout(this.#idle)
     this.#idle = setTimeout(() => this.#checkpoint(false), IDLE_MS)
+  }
+
+  /**
+   * A change of the members counts when it is committed. Who has forgotten two of them could win an
+   * election by voters who do not overlap with those of now, so a change comes to the disk only behind
+   * the word that what was before it is committed; and with a birth, that it is one. Where entries are
+   * replaced the mark cannot say so: it would speak for those that are still there.
+   */
+  #markCommit({ firstIndex, install, commit }: Batch): void {
+    const { last } = this.#database
+    if (install !== undefined || firstIndex <= last.index) return
+    this.#markAt(last, commit)
+    this.#mark.sync()
   }
 
   /**

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import type { Entry, EntryKind, Proposal } from '../raft/types.ts'
 import { ByteReader, CodecError } from '../store/byte-reader.ts'
 import type { ByteWriter } from '../store/bytes.ts'
+import { frames } from '../store/command.ts'
 import { crc32 } from './checksum.ts'
 
 // proposal: kind u8 | id (name) | data length u32, data
@@ -10,6 +11,8 @@ const KINDS: readonly EntryKind[] = ['noop', 'request', 'conf']
 /** Of a proposal without its texts. */
 export const PROPOSAL_BYTES = 6
 const ENTRY_BYTES = 20 + PROPOSAL_BYTES
+/** Behind index, term and chain. */
+const KIND_AT = 20
 const ID_BYTES_MAX = 0xff
 
 /** The caller has reserved `PROPOSAL_BYTES`, and what id and data take. */
@@ -68,6 +71,15 @@ function putEntry(packed: Buffer, start: number, entry: Entry): number {
   at = packed.writeUInt32LE(data.length, at)
   packed.set(data, at)
   return at + data.length
+}
+
+/** Whether a change of the members is among the entries of `packEntries`. */
+export function hasChange(packed: Uint8Array): boolean {
+  const conf = KINDS.indexOf('conf')
+  const { buffer, byteOffset, byteLength } = packed
+  for (const body of frames(Buffer.from(buffer, byteOffset, byteLength)))
+    if (body[KIND_AT] === conf) return true
+  return false
 }
 
 /** One entry of `packEntries`, without its length. @throws CodecError */

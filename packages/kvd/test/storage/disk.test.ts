@@ -13,9 +13,12 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import Sqlite from 'better-sqlite3'
 import t, { type Test } from 'tap'
+import type { Entry } from '../../src/raft/types.ts'
 import { openDisk, type Disk } from '../../src/storage/disk.ts'
+import { entryChain, packEntries } from '../../src/storage/entry-codec.ts'
 import { rebuildDatabase } from '../../src/storage/rebuild.ts'
 import { decodeCommand } from '../../src/store/command.ts'
+import { BIRTH } from '../helpers/alone.ts'
 import { Batches, batchOf, commit, copyOf, imageOf } from '../helpers/batches.ts'
 import { set, storeOf } from '../helpers/commands.ts'
 
@@ -165,6 +168,40 @@ t.test('a write-ahead log cut short, or gone, is noticed', async (tt) => {
   })
   rmSync(wal)
   await tt.rejects(openDisk({ directory: copy, source: 'image' }), { code: 'DAMAGED' })
+})
+
+t.test('a change of the members comes behind the word of what was committed', async (tt) => {
+  const directory = tt.testdir()
+  const disk = await openDisk({ directory, source: 'image' })
+  const { identity, entries } = BIRTH
+  const [first] = entries
+  if (first === undefined) throw new Error('no entry')
+  const bare = { ...first, index: 2, term: 1 }
+  const second: Entry = { ...bare, chain: entryChain(first.chain, bare) }
+  const hard = { term: 1, vote: '0', isDamaged: false }
+  const empty = batchOf([], { identity: undefined, hard: undefined })
+  const batches = [
+    { ...empty, seq: 1, identity, hard, entries: packEntries(entries), firstIndex: 1, commit: 1 },
+    { ...empty, seq: 2, entries: packEntries([second]), firstIndex: 2, commit: 2 },
+  ]
+  const places = [join(directory, 'born'), join(directory, 'changed')]
+  for (const [at, batch] of batches.entries()) {
+    await commit(disk, batch)
+    copyOf(directory, places[at] ?? '')
+  }
+  await disk.close()
+  for (const [at, place] of places.entries()) {
+    // Killed between the commit and the mark that follows it.
+    const hwm = join(place, 'hwm')
+    const marks = readFileSync(hwm)
+    const newest = marks.readDoubleLE(4) > marks.readDoubleLE(4096 + 4) ? 0 : 4096
+    marks.fill(0xff, newest, newest + 60)
+    writeFileSync(hwm, marks)
+    const again = await openDisk({ directory: place, source: 'image' })
+    const { lastIndex, commit: known } = again.recovered.loaded
+    tt.same([lastIndex, known], [at + 1, at + 1])
+    await again.close()
+  }
 })
 
 t.test('without the newest mark the one before it speaks, without any none', async (tt) => {
