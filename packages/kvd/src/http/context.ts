@@ -76,5 +76,6 @@ export interface MembershipRules {
 export interface HeadCache {
   storeIndex: number
   raftIndex: number
+  raftTerm: number
   text: string
 }

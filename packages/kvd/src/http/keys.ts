@@ -171,14 +171,15 @@ function refuse(call: Call, problem: Refusal): void {
   call.responder.reply(status, head, refusalJson(problem))
 }
 
-/** Made once for each index: between two writes every answer has the same. */
+/** Made once for each index and term: between two writes every answer has the same. */
 function successHead(context: HttpContext, storeIndex: number): string {
   const { replica, cluster, headCache } = context
-  const raftIndex = replica.appliedIndex
-  if (headCache.storeIndex === storeIndex && headCache.raftIndex === raftIndex)
-    return headCache.text
+  const { appliedIndex: raftIndex, term: raftTerm } = replica
+  const isSame = headCache.storeIndex === storeIndex && headCache.raftIndex === raftIndex
+  if (isSame && headCache.raftTerm === raftTerm) return headCache.text
   headCache.storeIndex = storeIndex
   headCache.raftIndex = raftIndex
-  headCache.text = `${JSON_TYPE}${cluster.head}X-Etcd-Index: ${storeIndex}\r\nX-Raft-Index: ${raftIndex}\r\nX-Raft-Term: ${replica.term}\r\n`
+  headCache.raftTerm = raftTerm
+  headCache.text = `${JSON_TYPE}${cluster.head}X-Etcd-Index: ${storeIndex}\r\nX-Raft-Index: ${raftIndex}\r\nX-Raft-Term: ${raftTerm}\r\n`
   return headCache.text
 }

@@ -89,7 +89,7 @@ export async function openClientPort(
     setLogLevel: (level) => levels.push(level),
     metrics: async () => await metrics.render(),
     watchBytesMax: options.watchBytesMax ?? 1 << 20,
-    headCache: { storeIndex: -1, raftIndex: -1, text: '' },
+    headCache: { storeIndex: -1, raftIndex: -1, raftTerm: -1, text: '' },
     membership: { isStrict: false, addsVoters: false },
     traffic: { followers: () => traffic.followers([]), self: () => traffic.self() },
     ...options.context,

@@ -55,6 +55,17 @@ t.test('answers of keys carry the headers of their kind', async (tt) => {
   tt.equal(again.status, 200, 'a set over a file is no creation')
 })
 
+t.test('the term of an answer is that of now, also when no entry came with it', async (tt) => {
+  const { port, replica } = await openClientPort(tt)
+  tt.equal((await ask(port, get('/v2/keys/'))).headers['x-raft-term'], '2')
+  const vote = { lastIndex: 0, lastTerm: 0, isTransfer: true }
+  replica.receive([{ type: 'vote', ...vote, from: 'b', to: ID, term: 3, incarnation: 1 }])
+  const { headers } = await ask(port, get('/v2/keys/'))
+  tt.match(headers, { 'x-raft-index': '4' })
+  tt.equal(Number(headers['x-raft-term']), replica.term)
+  tt.ok(replica.term > 2)
+})
+
 t.test('a key has at most a thousand components', async (tt) => {
   const member = await openClientPort(tt)
   const deepest = `/v2/keys${'/a'.repeat(1000)}`
