@@ -54,29 +54,33 @@ export class Member {
   readonly #sockets: WatchSockets
   readonly #port: PeerPort
   readonly #stops: (() => void)[] = []
+  readonly #tellRemoved: () => void
   #isClosed = false
 
   constructor(parts: MemberParts) {
     this.#parts = parts
     const { replica, peers, failed, logger, cluster, tls } = parts
+    let endAsRemoved = (): void => undefined
     const removed = new Promise<'removed'>((resolve) => {
-      let isTold = false
-      const tell = (): void => {
-        if (isTold) return
-        isTold = true
-        logger.warn('etcdserver: the member has been permanently removed from the cluster')
-        logger.warn('etcdserver: the data-dir used by this member must be removed.')
-        setTimeout(() => resolve('removed'), REMOVED_MS)
-      }
-      replica.onRemoved(tell)
-      peers.attach({
-        receive: (messages) => replica.receive(messages),
-        unreachable: (id) => replica.unreachable(id),
-        silent: (id) => replica.silent(id),
-        unsent: (message) => replica.unsent(message),
-        install: (snapshot) => replica.install(snapshot),
-        removed: tell,
-      })
+      endAsRemoved = (): void => resolve('removed')
+    })
+    let isTold = false
+    const tell = (): void => {
+      if (isTold) return
+      isTold = true
+      logger.warn('etcdserver: the member has been permanently removed from the cluster')
+      logger.warn('etcdserver: the data-dir used by this member must be removed.')
+      setTimeout(endAsRemoved, REMOVED_MS)
+    }
+    this.#tellRemoved = tell
+    replica.onRemoved(tell)
+    peers.attach({
+      receive: (messages) => replica.receive(messages),
+      unreachable: (id) => replica.unreachable(id),
+      silent: (id) => replica.silent(id),
+      unsent: (message) => replica.unsent(message),
+      install: (snapshot) => replica.install(snapshot),
+      removed: tell,
     })
     this.ended = Promise.race([failed, removed])
     replica.onMembers(() => this.#followMembers())
@@ -92,6 +96,7 @@ export class Member {
     for (const url of config.listenPeerURLs) await this.#port.listen(url)
     replica.start()
     this.#stops.push(keepExpiring(this.#parts), this.#keepJoined())
+    if (this.#parts.cluster.isRemoved(this.#parts.cluster.localId)) this.#tellRemoved()
     if (replica.isAlone) await this.#becomeReady()
     if (replica.isDamaged) void this.#listenWhenWhole()
     else await this.#listen()
@@ -256,7 +261,7 @@ function openClients({
     setLogLevel: (level) => logger.setLevel(level),
     metrics: async () => await metrics.render(),
     watchBytesMax: WATCH_BYTES_MAX,
-    headCache: { storeIndex: -1, raftIndex: -1, text: '' },
+    headCache: { storeIndex: -1, raftIndex: -1, raftTerm: -1, text: '' },
     traffic: peers,
     membership: { isStrict: config.isReconfigStrict, addsVoters: config.addsVoters },
   }
