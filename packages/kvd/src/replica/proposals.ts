@@ -96,11 +96,13 @@ export class Proposals<T> {
 
   /** They are in nobody's log, nor will be: under new names they may try once more. */
   lost(lost: readonly LostProposal[]): void {
-    for (const { id } of lost) {
+    for (const { id, why } of lost) {
       const pending = this.#pending.get(id)
       if (pending === undefined) continue
       this.#pending.delete(id)
-      this.#queue.push({ ...pending, id: this.#nextId() })
+      // The disk may not have had room for the entry that is lost: it is packed again, as it was stamped.
+      const data = why === 'overwritten' ? Uint8Array.from(pending.data) : pending.data
+      this.#queue.push({ ...pending, data, id: this.#nextId() })
     }
   }
 

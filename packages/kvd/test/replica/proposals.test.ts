@@ -168,6 +168,40 @@ t.test('who waits too long is told why, wherever the proposal is', async (tt) =>
   tt.same(told.slice(2), ['younger: nothing'], 'nobody is told twice')
 })
 
+t.test(
+  'an entry that was overwritten keeps its bytes when it is proposed and stamped again',
+  async (tt) => {
+    const datas: Uint8Array[] = []
+    const names: string[] = []
+    const proposals = new Proposals<undefined>({
+      kind: 'request',
+      prefix: 'a.1.',
+      requestTimeoutMs: 100,
+      bytesMax: 100,
+      nowMs: () => 0,
+      // As the leader stamps: in place.
+      propose: ({ id, data }) => {
+        names.push(id)
+        data.fill(datas.push(data))
+        return 'taken'
+      },
+      lateCause: () => 'late',
+      answered: () => undefined,
+    })
+    proposals.add(Buffer.alloc(2), () => undefined)
+    const id = names[0] ?? ''
+    proposals.lost([{ id, why: 'overwritten' }])
+    proposals.retry()
+    tt.same(
+      datas.map((data) => [...data]),
+      [
+        [1, 1],
+        [2, 2],
+      ],
+    )
+  },
+)
+
 t.test('what was lost keeps the age that it had', async (tt) => {
   const { proposals, core, clock, told, propose } = bench()
   propose('x')
