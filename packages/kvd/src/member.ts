@@ -201,7 +201,8 @@ export class Member {
 
   async #publish(): Promise<void> {
     const { replica, cluster, config, logger } = this.#parts
-    if (this.#isPublishing || this.#isPublished()) return
+    // Nobody takes anything from who was removed: its end would wait for an answer.
+    if (this.#isPublishing || this.#isPublished() || cluster.isRemoved(cluster.localId)) return
     this.#isPublishing = true
     const { name, clientURLs } = config
     const entry = attributesCommand(cluster.localId, { name, clientURLs }, Date.now())

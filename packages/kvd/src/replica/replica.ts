@@ -345,7 +345,7 @@ export class Replica {
     if (this.#driver.isIdle && this.pending === 0) this.#onIdle?.()
   }
 
-  /** Lets somebody else lead. Resolves when that is so, or after an election timeout. */
+  /** Lets somebody else lead. Resolves when that is so, at once when nobody is there, or after an election timeout. */
   async stepDown(): Promise<void> {
     if (!this.isLeader || this.isAlone) return
     const { tickMs, electionTicks, memberId } = this.#options
@@ -355,7 +355,8 @@ export class Replica {
     })
     this.#driver.handOver()
     this.#driver.schedule()
-    await endsWithin(isLed, tickMs * electionTicks)
+    const hasHeir = this.#driver.core.view.transferee !== NONE
+    if (hasHeir) await endsWithin(isLed, tickMs * electionTicks)
     forget()
   }
 
