@@ -4,14 +4,16 @@ import type { MemberId } from '../raft/types.ts'
 import type { ReplicaOptions } from './options.ts'
 import { MESSAGE_BYTES_MAX } from './start.ts'
 
+type LearnersOptions = Pick<ReplicaOptions, 'nowMs' | 'tickMs' | 'electionTicks' | 'network'>
+
 /** Leader: when a learner may begin to count (raft.md 7.3). */
 export class Learners {
-  readonly #options: ReplicaOptions
+  readonly #options: LearnersOptions
   readonly #core: Core
   /** Since when each has had all but the newest entries. */
   readonly #levelSinceMs = new Map<MemberId, number>()
 
-  constructor(options: ReplicaOptions, core: Core) {
+  constructor(options: LearnersOptions, core: Core) {
     this.#options = options
     this.#core = core
   }
@@ -27,8 +29,9 @@ export class Learners {
 
   #isReady(id: MemberId): boolean {
     const { nowMs, tickMs, electionTicks, network } = this.#options
-    const match = this.#core.view.progress.get(id)?.match ?? 0
-    const isThere = network.connectedSince(id) !== undefined
+    const { match = 0, isDamaged = false } = this.#core.view.progress.get(id) ?? {}
+    // One that is damaged would count among those of whom a majority is needed, and not towards it.
+    const isThere = network.connectedSince(id) !== undefined && !isDamaged
     const isLevel = isThere && match > 0 && this.#bytesBehind(match) <= MESSAGE_BYTES_MAX
     const sinceMs = this.#levelSinceMs.get(id)
     if (!isLevel) this.#levelSinceMs.delete(id)
