@@ -61,12 +61,30 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   logger.info('etcdmain: starting kvd', { version: ownVersion(), node: process.version })
   for (const { name, value, source } of config.given)
     logger.info('etcdmain: option', { name, value, source })
+  let running: Running | undefined
+  // From now on: by itself the signal would end a wait for the other members.
+  const hangUp = (): void => void running?.reload()
+  process.on('SIGHUP', hangUp)
+  try {
+    return await serve(config, env, logger, (server) => {
+      running = server
+    })
+  } finally {
+    process.off('SIGHUP', hangUp)
+  }
+}
+
+async function serve(
+  config: Config,
+  env: NodeJS.ProcessEnv,
+  logger: Logger,
+  started: (server: Running) => void,
+): Promise<number> {
   const termination = awaitTermination(process, () => process.exit(1))
   const server = await startUnlessStopped(config, logger, termination.received)
   if (server === undefined) return 0
   if (typeof server === 'number') return server
-  const hangUp = (): void => void server.reload()
-  process.on('SIGHUP', hangUp)
+  started(server)
   const stopping = new AbortController()
   keepWatchdog(env, process.pid, stopping.signal)
   const notifyProblem = await notify(env, ['READY=1'])
@@ -84,7 +102,6 @@ async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Prom
   await notify(env, ['STOPPING=1'])
   const failure = await Promise.race([server.close(), server.ended])
   termination.close()
-  process.off('SIGHUP', hangUp)
   return failure instanceof DiskError ? report(failure, logger) : 0
 }
 

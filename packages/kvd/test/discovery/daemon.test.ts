@@ -144,11 +144,12 @@ t.test('without a cluster kvd says why, what to do, and ends with status 1', asy
   tt.notOk(existsSync(join(dir, 'member')), 'it has not begun a log')
 })
 
-t.test('a signal ends the wait for others', async (tt) => {
+t.test('a signal ends the wait for others, but a hang-up does not', async (tt) => {
   const url = await newToken(tt, 2)
   const proxy = await spawnStore({ dir: tt.testdir({}), discovery: url, flags: ['--proxy', 'on'] })
   tt.teardown(async () => await proxy.kill('SIGKILL'))
   await until(() => proxy.log().includes('waiting for 2 more'))
+  process.kill(proxy.pid, 'SIGHUP')
   const { code, stderr } = await proxy.kill('SIGTERM')
   tt.equal(code, 0)
   tt.match(stderr, 'etcdmain: stopped while looking for the members of the cluster')
