@@ -37,7 +37,7 @@ async function askOne(url: string, ask: MembersAsk): Promise<Membership | undefi
   }
 }
 
-/** Undefined when it is no list of members. */
+/** Undefined when it is no list of members; URLs that are none are left out. */
 export function readMembers(document: unknown): Membership | undefined {
   if (!Array.isArray(document)) return undefined
   const members: readonly unknown[] = document
@@ -50,5 +50,10 @@ export function readMembers(document: unknown): Membership | undefined {
 function urlsOf(member: unknown, name: string): string[] {
   if (typeof member !== 'object' || member === null) return []
   const urls: unknown = Object.entries(member).find(([key]) => key === name)?.[1]
-  return Array.isArray(urls) ? urls.filter((url): url is string => typeof url === 'string') : []
+  return Array.isArray(urls) ? urls.filter(isWebUrl) : []
+}
+
+/** What cannot be dialled must not cost the requests that would go elsewhere. */
+function isWebUrl(url: unknown): url is string {
+  return typeof url === 'string' && URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)
 }

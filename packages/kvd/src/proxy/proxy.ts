@@ -3,6 +3,7 @@ import type { Logger } from '@flotilla/daemon'
 import type { Config } from '../config.ts'
 import { HttpPort } from '../http-port.ts'
 import { Cors } from '../http/cors.ts'
+import { Seldom } from '../seldom.ts'
 import type { TlsIdentity } from '../tls/tls-identity.ts'
 import type { TlsSides } from '../tls/tls-sides.ts'
 import { ClusterFile } from './cluster-file.ts'
@@ -146,6 +147,8 @@ interface RefresherOptions {
 class Refresher {
   readonly #options: RefresherOptions
   #peerURLs: readonly string[]
+  /** The same peers may be away for a day. */
+  readonly #problems = new Seldom()
   #told = ''
   #kept = ''
 
@@ -156,15 +159,18 @@ class Refresher {
 
   async once(): Promise<void> {
     const { director, logger, tls } = this.#options
+    const warn = (about: string, problem: string): void => {
+      if (this.#problems.isNews(about, problem, performance.now())) logger.warn(`proxy: ${problem}`)
+    }
     const found = await fetchMembers(this.#peerURLs, {
       tls: () => tls.dialOptions(),
-      failed: (url, reason) =>
-        logger.warn(`proxy: could not get cluster response from ${url}: ${reason}`),
+      failed: (url, reason) => warn(url, `could not get cluster response from ${url}: ${reason}`),
     })
     if (found === undefined) {
-      logger.warn(`proxy: could not retrieve cluster information from the given urls`)
+      warn('cluster', 'could not retrieve cluster information from the given urls')
       return
     }
+    this.#problems.forget('cluster')
     if (found.peerURLs.length > 0 && found.peerURLs.join() !== this.#peerURLs.join()) {
       this.#peerURLs = found.peerURLs
       logger.info(`proxy: updated peer urls to [${found.peerURLs.join(' ')}]`)
@@ -178,12 +184,19 @@ class Refresher {
     logger.info(`proxy: endpoints found ${JSON.stringify(director.urls)}`)
   }
 
-  /** The file is written when it has to say something else. */
+  /** The file is written when it has to say something else. Requests go on without it. */
   #keep(peerURLs: readonly string[]): void {
+    const { file, logger } = this.#options
     const text = peerURLs.join()
     if (text === '' || text === this.#kept) return
-    this.#options.file.write(peerURLs)
-    this.#kept = text
+    try {
+      file.write(peerURLs)
+      this.#kept = text
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      if (this.#problems.isNews(file.path, reason, performance.now()))
+        logger.error(`proxy: cannot write ${file.path}: ${reason}`)
+    }
   }
 
   /** Returns how to stop. */

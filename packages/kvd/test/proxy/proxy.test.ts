@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { openServer } from '../helpers/loopback.ts'
 import { freePorts, kvdPath, launch, type StoreProcess } from '../helpers/store-process.ts'
 
 interface Proxy {
@@ -236,6 +237,19 @@ t.test('a write that a member may have seen is not sent to another', async (tt) 
   tt.equal(seen.length, 1, seen.join())
   await fetch(`${proxy.url}/v2/keys/a`)
   tt.equal(seen.length, 3, 'a read may be asked twice')
+})
+
+t.test('a proxy goes on without what it cannot dial and without its file', async (tt) => {
+  const member = await openServer(tt, (_request, response) => response.end('answered'))
+  const clientURLs = ['nonsense', 'ftp://h:1', 'http://h:99999', member]
+  const peer = await openServer(tt, (_request, response) =>
+    response.end(JSON.stringify([{ peerURLs: ['http://127.0.0.1:1'], clientURLs }])),
+  )
+  const dir = tt.testdir({ proxy: { 'cluster.bak': {} } })
+  const proxy = await startProxy(tt, { dir, peers: [peer] })
+  tt.match(proxy.log(), `proxy: endpoints found ["${member}"]`)
+  tt.match(proxy.log(), /proxy: cannot write .*proxy\/cluster: EISDIR/)
+  tt.equal(await (await fetch(`${proxy.url}/v2/keys/a`)).text(), 'answered')
 })
 
 t.test('a data directory stays what it was', async (tt) => {
