@@ -11,6 +11,9 @@ const LOOK_MS = 1_000
 /** Who connects and does not finish its handshake is dropped (etcd's dialling side waits as long). */
 const HANDSHAKE_MS_MAX = 10_000
 
+/** A certificate that ends within this time is told of: there is time left to make another one. */
+const SOON_MS = 7 * 24 * 3_600_000
+
 /** What `tls.connect`, an https agent or `ws` needs to dial. */
 export interface DialOptions {
   readonly secureContext: SecureContext
@@ -48,6 +51,8 @@ export class TlsIdentity {
   #seenStamp: string
   #dial: SecureContext | undefined
   #generation = 0
+  /** What was said of the certificate in use. */
+  #told: Life = 'good'
   #reloading: Promise<void> = Promise.resolve()
 
   constructor(options: TlsIdentityOptions, stamp: string, credentials: Credentials) {
@@ -56,7 +61,7 @@ export class TlsIdentity {
     this.#readStamp = stamp
     this.#seenStamp = stamp
     this.#timer = setInterval(() => void this.#look(), options.lookMs ?? LOOK_MS).unref()
-    this.#warnIfExpired()
+    this.#warnOfEnd()
   }
 
   /** False when https URLs cannot be listened on. */
@@ -134,7 +139,8 @@ export class TlsIdentity {
       side,
       until: until === undefined ? undefined : new Date(until).toISOString(),
     })
-    this.#warnIfExpired()
+    this.#told = 'good'
+    this.#warnOfEnd()
   }
 
   /** Files that are being replaced one after the other are left alone until they are all there. */
@@ -143,22 +149,34 @@ export class TlsIdentity {
     const isResting = stamp === this.#seenStamp
     this.#seenStamp = stamp
     if (isResting && stamp !== this.#readStamp) await this.reload()
+    this.#warnOfEnd()
   }
 
-  #warnIfExpired(): void {
+  /** Once a week before its end, and once at its end. */
+  #warnOfEnd(): void {
     const { shown } = this.#credentials
     const { config, logger, nowMs } = this.#options
-    if (shown === undefined || shown.validToMs > nowMs()) return
-    logger.warn('tls: the certificate has expired', {
-      file: config.certFile,
-      since: new Date(shown.validToMs).toISOString(),
-    })
+    if (shown === undefined) return
+    const life = lifeOf(shown.validToMs - nowMs())
+    if (life === this.#told) return
+    this.#told = life
+    const [file, end] = [config.certFile, new Date(shown.validToMs).toISOString()]
+    if (life === 'expired') logger.warn('tls: the certificate has expired', { file, since: end })
+    else if (life === 'ending')
+      logger.warn('tls: the certificate expires within a week', { file, until: end })
   }
 
   /** Ends the looks; servers go on. */
   close(): void {
     clearInterval(this.#timer)
   }
+}
+
+type Life = 'good' | 'ending' | 'expired'
+
+function lifeOf(leftMs: number): Life {
+  if (leftMs <= 0) return 'expired'
+  return leftMs <= SOON_MS ? 'ending' : 'good'
 }
 
 function filesOf({ certFile, keyFile, caFiles }: TlsConfig): readonly string[] {

@@ -191,6 +191,26 @@ t.test('a certificate that has expired is told', { skip }, async (tt) => {
 })
 
 t.test(
+  'a certificate that comes to its end while it is used is told of twice',
+  { skip },
+  async (tt) => {
+    const ca = new Authority(tt.testdir(), 'ca')
+    const log = new LogLines()
+    const { logger, lines } = log
+    let nowMs = Date.now()
+    const config = configOf(ca.issue('short', { days: 8 }))
+    const identity = await openTlsIdentity({ config, logger, nowMs: () => nowMs, lookMs: 1 })
+    tt.teardown(() => identity.close())
+    tt.same(lines, [], 'nothing to say yet')
+    nowMs += 2 * DAY_MS
+    await log.said(/expires within a week file=.*short.pem until=\d{4}-/)
+    nowMs += 7 * DAY_MS
+    await log.said(/has expired file=.*short.pem/)
+    tt.equal(lines.length, 2)
+  },
+)
+
+t.test(
   'dialling checks the host, and shows a certificate where there is one',
   { skip },
   async (tt) => {
