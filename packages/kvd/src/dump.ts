@@ -12,7 +12,7 @@ import { openDisk } from './storage/disk.ts'
 export async function dumpStore(
   directory: string,
   source: 'image' | 'log',
-  write: (line: string) => void,
+  write: (line: string) => Promise<void> | void,
 ): Promise<void> {
   const file = `${directory}/kvd.db`
   if (!existsSync(file)) throw new DataDirError(`there is no ${file}`)
@@ -30,9 +30,9 @@ export async function dumpStore(
       const isCommitted = entry.index <= loaded.commit || machine.conf.voters.length === 1
       if (entry.index > applied && isCommitted) machine.apply(entry)
     }
-    write(`${JSON.stringify({ index: store.index, raftIndex: loaded.lastIndex })}\n`)
+    await write(`${JSON.stringify({ index: store.index, raftIndex: loaded.lastIndex })}\n`)
     const nodes = [...store.rows()].toSorted((left, right) => (left.key < right.key ? -1 : 1))
-    for (const node of nodes) write(`${JSON.stringify(node)}\n`)
+    for (const node of nodes) await write(`${JSON.stringify(node)}\n`)
   } finally {
     await disk.close()
   }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import {
   awaitTermination,
@@ -29,6 +30,9 @@ const EXIT_IO = 74
 /** Raft contradicts itself (sysexits EX_SOFTWARE): started again, it may do the same (raft.md 3.10). */
 const EXIT_INVARIANT = 70
 
+/** Nobody reads what is printed any more, as after SIGPIPE. */
+const EXIT_PIPE = 141
+
 /** Runs kvd until a signal. Resolves to the exit status. */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const logger = createLogger({ sink: process.stderr, journal: isJournal(env) })
@@ -42,9 +46,10 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
         process.stdout.write(usage())
         return 0
       case 'dump':
-        await dumpStore(invocation.config.storageDir, invocation.source, (line) =>
-          process.stdout.write(line),
+        process.stdout.once('error', (error: NodeJS.ErrnoException) =>
+          process.exit(error.code === 'EPIPE' ? EXIT_PIPE : 1),
         )
+        await dumpStore(invocation.config.storageDir, invocation.source, print)
         return 0
       case 'run':
         return await run(invocation.config, env, logger)
@@ -52,6 +57,11 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
   } catch (error) {
     return report(error, logger)
   }
+}
+
+/** No faster than somebody reads it. */
+async function print(line: string): Promise<void> {
+  if (!process.stdout.write(line)) await once(process.stdout, 'drain')
 }
 
 async function run(config: Config, env: NodeJS.ProcessEnv, logger: Logger): Promise<number> {

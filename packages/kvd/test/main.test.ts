@@ -250,6 +250,12 @@ t.test('one data directory serves one kvd, and can be printed when it rests', as
     ],
   )
   tt.equal(run(['--data-dir', dir, '--dump', 'log']).stdout, image.stdout)
+  const unread = spawn(process.execPath, [kvd, '--data-dir', dir, '--dump', 'image'], { env })
+  unread.stdout.destroy()
+  let problems = ''
+  unread.stderr.setEncoding('utf8').on('data', (chunk: string) => (problems += chunk))
+  const [status]: unknown[] = await once(unread, 'close')
+  tt.same([status, problems], [141, ''], 'a reader that has seen enough, such as head')
 })
 
 t.test('there is nothing to print where there is no database', async (tt) => {

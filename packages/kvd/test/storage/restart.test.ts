@@ -76,7 +76,9 @@ function contentOf(store: Store): object {
 
 async function dump(directory: string, source: 'image' | 'log'): Promise<string> {
   let text = ''
-  await dumpStore(directory, source, (line) => (text += line))
+  await dumpStore(directory, source, (line) => {
+    text += line
+  })
   return text
 }
 
