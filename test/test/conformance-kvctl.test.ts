@@ -1,12 +1,12 @@
 // Each side of the wire against the other side's original: our command line at a real etcd, the real
 // command line at our store.
-import tap, { type Test, test } from 'tap'
-import { type Server, etcdProgram, kvdProgram, start } from '../src/bench/servers.ts'
+import tap, { test } from 'tap'
+import { etcdProgram, kvdProgram, start } from '../src/bench/servers.ts'
 import { installOriginals, which } from '../src/harness/host.ts'
 import { program } from '../src/harness/paths.ts'
-import { run } from '../src/harness/process.ts'
 import { VECTORS_SKIP, runVectors } from '../src/harness/vectors.ts'
 import { assertVerdicts } from './helpers/assert-verdicts.ts'
+import { KEY_STEPS, type Step, walk } from './helpers/etcdctl-walk.ts'
 
 const VECTORS_MS = 300_000
 tap.setTimeout(VECTORS_MS)
@@ -28,34 +28,9 @@ test('kvctl at a real etcd prints what etcdctl printed', { skip: noEtcd }, async
   assertVerdicts(t, await runVectors('kv', flags, VECTORS_MS))
 })
 
-/** One etcdctl command and what it must print. */
-type Step = readonly [args: string, stdout: string | RegExp, code?: number, stderr?: RegExp]
-
-const WALK: readonly Step[] = [
+const STEPS: readonly Step[] = [
   ['rm /ready', /^/], // which showed that the server takes writes
-  ['set /message Hello', 'Hello\n'],
-  ['get /message', 'Hello\n'],
-  ['mk /message again', '', 4, /^Error: {2}105: Key already exists \(\/message\) \[\d+\]\n$/],
-  ['update /message World', 'World\n'],
-  ['set /message swapped --swap-with-value World', 'swapped\n'],
-  ['set /message no --swap-with-value World', '', 4],
-  ['mkdir /dir', ''],
-  ['set /dir/a 1', '1\n'],
-  ['set /dir/b/c 2 --ttl 100', '2\n'],
-  ['ls --recursive --sort -p', '/dir/\n/dir/a\n/dir/b/\n/dir/b/c\n/message\n'],
-  [
-    '-o extended get /message',
-    /^Key: \/message\nCreated-Index: \d+\nModified-Index: \d+\nTTL: 0\nIndex: \d+\n\nswapped\n$/,
-  ],
-  [
-    '-o json get /dir/a',
-    /^\{"action":"get","node":\{"key":"\/dir\/a","value":"1","nodes":null,"createdIndex":\d+,"modifiedIndex":\d+\},"prevNode":null\}\n$/,
-  ],
-  ['rm /message', 'PrevNode.Value: swapped\n'],
-  ['get /message', '', 4, /^Error: {2}100: Key not found \(\/message\) \[\d+\]\n$/],
-  ['rmdir /dir', '', 4],
-  ['rm --recursive /dir', ''],
-  ['ls', ''],
+  ...KEY_STEPS,
   [
     'cluster-health',
     /^member [0-9a-f]+ is healthy: got healthy result from http:\/\/\S+\ncluster is healthy\n$/,
@@ -66,21 +41,10 @@ const WALK: readonly Step[] = [
   ],
 ]
 
-async function walk(t: Test, server: Server): Promise<void> {
-  const env = { ...process.env, ETCDCTL_API: '2', ETCDCTL_ENDPOINTS: server.url }
-  for (const [args, stdout, code = 0, stderr] of WALK) {
-    const result = await run(['etcdctl', ...args.split(' ')], { env })
-    if (typeof stdout === 'string') t.equal(result.stdout, stdout, `etcdctl ${args}`)
-    else t.match(result.stdout, stdout, `etcdctl ${args}`)
-    t.equal(result.code, code, `etcdctl ${args}: exit status`)
-    if (stderr !== undefined) t.match(result.stderr, stderr, `etcdctl ${args}: stderr`)
-  }
-}
-
 test("Debian's etcdctl works with kvd", { skip: noEtcdctl }, async (t) => {
   const server = await start(await kvdProgram(), t.testdir())
   t.teardown(() => server.stop())
-  await walk(t, server)
+  await walk(t, server.url, STEPS)
 })
 
 test(
@@ -90,6 +54,6 @@ test(
     if ('missing' in etcd) throw new Error(etcd.missing)
     const server = await start(etcd, t.testdir())
     t.teardown(() => server.stop())
-    await walk(t, server)
+    await walk(t, server.url, STEPS)
   },
 )
