@@ -31,19 +31,23 @@ export function storeMembers(machines: readonly Machine[]): readonly Machine[] {
   return machines.slice(0, machines.length < 3 ? 1 : 3)
 }
 
+/** Installs and enables the store on a machine before its first boot: a member, or a proxy to the members. */
+export async function installStore(machine: Machine, machines: readonly Machine[]): Promise<void> {
+  await machine.install('kvd', storeSettings(machine, machines))
+  await machine.enable('kvd.service')
+  await machine.install('kvctl')
+}
+
 /**
- * Installs and enables our programs on a machine before its first boot: the store, which is a proxy on
- * all but its members; fleetd, which speaks to the store of its own machine; and the command lines.
- * `fleet` adds to fleetd's settings.
+ * Installs and enables all our programs on a machine before its first boot: the store; fleetd, which
+ * speaks to the store of its own machine; and the command lines. `fleet` adds to fleetd's settings.
  */
 export async function installFlotilla(
   machine: Machine,
   machines: readonly Machine[],
   fleet: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  await machine.install('kvd', storeSettings(machine, machines))
-  await machine.enable('kvd.service')
-  await machine.install('kvctl')
+  await installStore(machine, machines)
   await machine.install('fleetctl')
   await machine.install('fleetd', {
     FLEET_PUBLIC_IP: machine.address,
