@@ -113,7 +113,7 @@ t.test('stderr is the journal only when it is the file that systemd names', asyn
 t.test('modules in linked packages are still found when stderr is a socket', async (tt) => {
   const log = new URL('../src/log.js', import.meta.url).href
   const dir = tt.testdir({
-    real: { 'index.mjs': "export { default } from '../beside.mjs'", 'package.json': '{}' },
+    real: { 'index.mjs': 'export { default } from "../beside.mjs"', 'package.json': '{}' },
     'beside.mjs': "export default 'found'",
     deeper: { link: tt.fixture('symlink', '../real') },
     'main.mjs': `
@@ -121,7 +121,7 @@ t.test('modules in linked packages are still found when stderr is a socket', asy
       import { isJournal } from ${JSON.stringify(log)}
       const { dev, ino } = fstatSync(2, { bigint: true })
       const journal = isJournal({ JOURNAL_STREAM: dev + ':' + ino })
-      const { default: text } = await import('./deeper/link/index.mjs')
+      const { default: text } = await import("./deeper/link/index.mjs")
       console.log(journal, text)`,
   })
   // What a child process is given as a pipe is a socket, as the journal's stream is.
