@@ -38,12 +38,14 @@ async function lostAt(
   return [...acknowledged].flatMap(([key, index]) => (found.get(key) === index ? [] : [key]))
 }
 
-async function leader(cluster: Cluster): Promise<Machine> {
-  const { text } = await ask(`${clientURL(cluster.machine(1))}/v2/members/leader`)
-  const name = textOf(member(JSON.parse(text), 'name'))
-  const found = cluster.machines.find((machine) => machine.name === name)
-  if (found === undefined) throw new Error(`nobody leads: ${text}`)
-  return found
+function leader(cluster: Cluster): Promise<Machine> {
+  const look = async () => {
+    const { text } = await ask(`${clientURL(cluster.machine(1))}/v2/members/leader`)
+    const name = textOf(member(JSON.parse(text), 'name'))
+    const found = cluster.machines.find((machine) => machine.name === name)
+    return found === undefined ? { seen: text } : { done: found }
+  }
+  return waitFor('somebody to lead', look)
 }
 
 async function kill(machine: Machine): Promise<void> {
