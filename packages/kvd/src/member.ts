@@ -135,6 +135,8 @@ export class Member {
       failed,
     ])
     if (problem instanceof DiskError) throw problem
+    // Clients ask for the members first: what they are told must lead them here.
+    await waitUntil(() => this.#isJoined() || replica.status.isFull, DRAIN_MS)
     // With room for nothing, what is there can still be read; but a new cluster has nothing.
     if (!replica.status.isFull || cluster.members().length > 0) return
     const file = `${config.storageDir}/kvd.db`
