@@ -81,7 +81,11 @@ export interface DiskSnapshot {
 export async function openDisk(options: DiskOptions): Promise<Disk> {
   const worker = new Worker(new URL('./disk-worker.js', import.meta.url), { workerData: options })
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
-  let recovered = await recover(worker)
+  let recovered = await recover(worker).catch(async (error: unknown) => {
+    // Whoever opens it next finds the files closed.
+    if (!(await endsWithin(ended, CLOSE_MS))) await worker.terminate()
+    throw error
+  })
   let listener: DiskListener | undefined
   let isClosing = false
   const failed = (failure: DiskFailureFields): void => listener?.failed(new DiskError(failure))

@@ -166,7 +166,7 @@ t.test('a write-ahead log cut short, or gone, is noticed', async (tt) => {
     code: 'DAMAGED',
     message: LOST,
   })
-  rmSync(wal)
+  rmSync(wal, { force: true })
   await tt.rejects(openDisk({ directory: copy, source: 'image' }), { code: 'DAMAGED' })
 })
 
