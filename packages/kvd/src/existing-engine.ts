@@ -14,6 +14,17 @@ export interface ExistingEngine {
   readonly keyFile: string | undefined
 }
 
+/** What is asked of a member by them would not be done, and nobody would know. */
+const MEMBER_FLAGS = [
+  'initial-cluster',
+  'discovery',
+  'discovery-srv',
+  'discovery-service',
+  'force-new-cluster',
+  'strict-reconfig-check',
+  'add-members-as-voters',
+] as const
+
 /**
  * Undefined when no such cluster is named.
  * @throws ConfigError
@@ -22,6 +33,9 @@ export function readExistingEngine(options: Options): ExistingEngine | undefined
   if (!options.isSet('existing-engine')) return undefined
   if (options.string('proxy') !== 'off')
     throw new ConfigError(1, 'flag -existing-engine: a proxy has none, leave out -proxy')
+  const idle = MEMBER_FLAGS.find((name) => options.isSet(name))
+  if (idle !== undefined)
+    throw new ConfigError(1, `flag -existing-engine: there is no member, leave out -${idle}`)
   const [certFile, keyFile] = [
     textOf(options, 'existing-engine-cert-file'),
     textOf(options, 'existing-engine-key-file'),

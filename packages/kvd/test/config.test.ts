@@ -336,6 +336,8 @@ t.test(
       ],
       [[...engine, '--existing-engine-cert-file', 'c'], /^1 flag -existing-engine-cert-file: /],
       [[...engine, '--proxy', 'on'], /^1 flag -existing-engine: /],
+      [[...engine, '--discovery-service'], /^1 flag -existing-engine: .* out -discovery-service$/],
+      [[...engine, '--force-new-cluster'], /^1 flag -existing-engine: .* out -force-new-cluster$/],
     ] as const)
       tt.match(refusalOf(flags), refusal, flags.join(' '))
   },
