@@ -3,6 +3,7 @@ import { createServer as createSecureServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Logger } from '@flotilla/daemon'
 import { bind } from './listener.ts'
+import { Seldom } from './seldom.ts'
 import { HandshakeLog } from './tls/handshake-log.ts'
 import type { TlsIdentity } from './tls/tls-identity.ts'
 
@@ -17,6 +18,8 @@ export interface HttpPortOptions {
   readonly http?: ServerOptions
   /** Default 30 s. node:http waits for ever where a request has no limit of its own. */
   readonly headMs?: number
+  /** More are refused; default: no limit but the system's. */
+  readonly connectionsMax?: number
   readonly answer: RequestListener
 }
 
@@ -26,7 +29,8 @@ export class HttpPort {
   readonly #url: URL
   readonly #sockets = new Set<Socket>()
 
-  constructor({ url, tls, logger, http = {}, headMs = HEAD_MS_MAX, answer }: HttpPortOptions) {
+  constructor(options: HttpPortOptions) {
+    const { url, tls, logger, http = {}, headMs = HEAD_MS_MAX, answer } = options
     this.#url = url
     const limits = { headersTimeout: headMs, connectionsCheckingInterval: headMs / 5 }
     if (url.protocol === 'https:') {
@@ -35,10 +39,20 @@ export class HttpPort {
       new HandshakeLog(logger, Date.now).watch(server)
       this.server = server
     } else this.server = createServer({ ...limits, ...http }, answer)
+    if (options.connectionsMax !== undefined) this.#limit(options.connectionsMax, logger)
     // Those in the middle of a handshake are unknown to node:http.
     this.server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  #limit(connectionsMax: number, logger: Logger): void {
+    const problems = new Seldom()
+    this.server.maxConnections = connectionsMax
+    this.server.on('drop', () => {
+      if (problems.isNews('connections', 'too many', performance.now()))
+        logger.warn('http: too many connections, one was refused')
     })
   }
 

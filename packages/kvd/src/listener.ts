@@ -6,6 +6,7 @@ import type { Logger } from '@flotilla/daemon'
 import type { FullServer } from './http/full.ts'
 import { LeanConnection, type LeanHost } from './http/lean.ts'
 import type { RawRequest, Responder } from './http/message.ts'
+import { Seldom } from './seldom.ts'
 import { HandshakeLog } from './tls/handshake-log.ts'
 import { portOf } from './tls/tls-config.ts'
 import type { TlsIdentity } from './tls/tls-identity.ts'
@@ -56,6 +57,8 @@ export class ClientListener {
   readonly #timers: readonly NodeJS.Timeout[]
   #date = dateLine()
   #toFlush: LeanConnection[] = []
+  /** Whoever opens more connections than there may be does so again and again. */
+  readonly #problems = new Seldom()
   #isDraining = false
 
   constructor(options: ClientListenerOptions) {
@@ -109,7 +112,8 @@ export class ClientListener {
   /** Counts a connection, or ends it when there are too many. */
   #mayStay(socket: Socket): boolean {
     if (this.#sockets.size >= this.#options.fdLimit - RESERVED_FDS) {
-      this.#options.logger.warn('http: too many connections, one was refused')
+      if (this.#problems.isNews('connections', 'too many', performance.now()))
+        this.#options.logger.warn('http: too many connections, one was refused')
       socket.destroy()
       return false
     }

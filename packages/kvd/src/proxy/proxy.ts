@@ -4,6 +4,7 @@ import type { Config } from '../config.ts'
 import { HttpPort } from '../http-port.ts'
 import { Cors } from '../http/cors.ts'
 import { Seldom } from '../seldom.ts'
+import { readFdLimit, RESERVED_FDS } from '../listener.ts'
 import type { TlsIdentity } from '../tls/tls-identity.ts'
 import type { TlsSides } from '../tls/tls-sides.ts'
 import { ClusterFile } from './cluster-file.ts'
@@ -68,6 +69,9 @@ export async function startProxy(
   const isReadonly = proxy.mode === 'readonly'
   const cors = new Cors(config.corsOrigins)
   const answer = answerer({ director, forwarder, metrics, isReadonly, cors, logger })
+  // Each of them may need one to a member: without any left all members would seem to be away.
+  const free = (readFdLimit() - RESERVED_FDS) / 2
+  const connectionsMax = Math.max(1, Math.floor(free / config.listenClientURLs.length))
   const ports: HttpPort[] = []
   const close = async (): Promise<void> => {
     stopRefreshing()
@@ -87,7 +91,7 @@ export async function startProxy(
   try {
     for (const url of config.listenClientURLs) {
       const http = { keepAliveTimeout: 0, requestTimeout: REQUEST_MS_MAX, noDelay: true }
-      const port = new HttpPort({ url, tls: tls.clients, logger, http, answer })
+      const port = new HttpPort({ url, tls: tls.clients, logger, http, connectionsMax, answer })
       answerOddRequests(port.server, answer)
       ports.push(port)
       await port.listen()

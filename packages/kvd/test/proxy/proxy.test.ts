@@ -6,6 +6,7 @@ import { connect, createServer as createTcpServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openServer } from '../helpers/loopback.ts'
+import { dialRaw } from '../helpers/peer-ports.ts'
 import { freePorts, kvdPath, launch, type StoreProcess } from '../helpers/store-process.ts'
 
 interface Proxy {
@@ -19,7 +20,14 @@ interface Proxy {
 /** A kvd in proxy mode; gone with the test. */
 async function startProxy(
   tt: Test,
-  options: { dir: string; peers: readonly string[]; mode?: string; flags?: readonly string[] },
+  options: {
+    dir: string
+    peers: readonly string[]
+    mode?: string
+    flags?: readonly string[]
+    /** What runs kvd. */
+    wrapper?: readonly string[]
+  },
 ): Promise<Proxy> {
   const { client } = await freePorts()
   const url = `http://127.0.0.1:${client}`
@@ -30,7 +38,8 @@ async function startProxy(
     ['--initial-cluster', cluster],
     options.flags ?? [],
   ].flat()
-  const child = spawn(process.execPath, [kvdPath, ...argv])
+  const command = [...(options.wrapper ?? []), process.execPath, kvdPath, ...argv]
+  const child = spawn(command[0] ?? '', command.slice(1))
   tt.teardown(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.kill('SIGTERM')
@@ -250,6 +259,28 @@ t.test('a proxy goes on without what it cannot dial and without its file', async
   tt.match(proxy.log(), `proxy: endpoints found ["${member}"]`)
   tt.match(proxy.log(), /proxy: cannot write .*proxy\/cluster: EISDIR/)
   tt.equal(await (await fetch(`${proxy.url}/v2/keys/a`)).text(), 'answered')
+})
+
+t.test('a proxy keeps files open for the members, however many clients come', async (tt) => {
+  const member = await openServer(tt, (_request, response) => response.end('answered'))
+  const peer = await openServer(tt, (_request, response) =>
+    response.end(JSON.stringify([{ peerURLs: [], clientURLs: [member] }])),
+  )
+  const wrapper = ['prlimit', '--nofile=154']
+  const proxy = await startProxy(tt, { dir: tt.testdir(), peers: [peer], wrapper })
+  const request = 'GET /v2/keys/a HTTP/1.1\r\nHost: x\r\n\r\n'
+  const port = Number(new URL(proxy.url).port)
+  for (const [answer] of [
+    await once(dialRaw(tt, port, request), 'data'),
+    await once(dialRaw(tt, port, request), 'data'),
+  ])
+    tt.match(answer, /^HTTP\/1\.1 200 /)
+  for (let late = 0; late < 2; late += 1) {
+    const socket = dialRaw(tt, port, request).resume()
+    await new Promise((resolve) => socket.once('end', resolve).once('close', resolve))
+  }
+  await proxy.said('http: too many connections, one was refused')
+  tt.equal(proxy.log().split('too many connections').length, 2, 'said once')
 })
 
 t.test('a data directory stays what it was', async (tt) => {
