@@ -3,9 +3,11 @@ import t, { type Test } from 'tap'
 import { clusterId, memberId } from '../../src/cluster.ts'
 import type { Gate } from '../../src/http/context.ts'
 import { discoveryRoutes } from '../../src/http/discovery.ts'
+import { command } from '../../src/store/command.ts'
 import { check, send, ask } from '../helpers/asking.ts'
 import { PEER_URL } from '../helpers/alone.ts'
 import { openClientPort, type ClientPort } from '../helpers/client-port.ts'
+import { NOW } from '../helpers/commands.ts'
 import { FORM, get, requestText, valueOf, type Reply } from '../helpers/exchange.ts'
 
 const TEXT = { 'content-type': 'text/plain; charset=utf-8' }
@@ -69,12 +71,12 @@ t.test('what is below a token is a directory of keys', async (tt) => {
   const key = `/_etcd/registry${token}`
   const size = await ask(service.port, get(`${token}/_config/size`))
   const json = { 'content-type': 'application/json', 'x-etcd-cluster-id': CLUSTER }
-  const raft = (index: number) => ({ 'x-raft-index': String(index), 'x-raft-term': '1' })
+  const raft = (index: number) => ({ 'x-raft-index': String(index), 'x-raft-term': '2' })
   check(
     tt,
     size,
     200,
-    { ...json, 'x-etcd-index': '4', ...raft(1) },
+    { ...json, 'x-etcd-index': '4', ...raft(5) },
     `{"action":"get","node":{"key":"${key}/_config/size","value":"2","modifiedIndex":4,"createdIndex":4}}\n`,
   )
   const watching = ask(service.port, get(`${token}?wait=true&recursive=true&waitIndex=5`))
@@ -85,7 +87,7 @@ t.test('what is below a token is a directory of keys', async (tt) => {
     tt,
     made,
     201,
-    { ...json, 'x-etcd-index': '5', ...raft(2) },
+    { ...json, 'x-etcd-index': '5', ...raft(6) },
     `{"action":"create","node":${node}}\n`,
   )
   tt.match((await watching).body, `{"action":"create","node":${node}}`, 'a watch sees it')
@@ -168,8 +170,9 @@ t.test('with auth the rights are those to the keys', async (tt) => {
 
 t.test('when nothing can be written there is no token', async (tt) => {
   const service = await openClientPort(tt, { routes: discoveryRoutes, isByHand: true })
-  const answer = ask(service.port, get('/new'))
+  service.replica.propose(command({ op: 'set', time: NOW, key: '/x', value: '1' }), () => undefined)
   while (service.disk.waiting === 0) await turn()
   service.disk.fill('no space left on the disk')
-  check(tt, await answer, 400, REFUSED, 'Unable to generate token\n')
+  const answer = await ask(service.port, get('/new'))
+  check(tt, answer, 400, REFUSED, 'Unable to generate token\n')
 })
