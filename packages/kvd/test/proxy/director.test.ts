@@ -26,11 +26,17 @@ t.test('proxies spread over the members', async (tt) => {
 t.test('what a peer port says about its members', async (tt) => {
   const cases: [document: unknown, clientURLs: string[] | undefined][] = [
     [
-      [{ id: 1, peerURLs: ['p'], name: 'a', clientURLs: ['c1', 'c2'] }, { peerURLs: ['q'] }],
-      ['c1', 'c2'],
+      [
+        { id: 1, peerURLs: ['http://p:1'], name: 'a', clientURLs: ['http://c:1', 'http://c:2'] },
+        { peerURLs: ['http://q:1'] },
+      ],
+      ['http://c:1', 'http://c:2'],
     ],
     [[], []],
-    [[null, 7, 'x', { clientURLs: 'no list' }, { clientURLs: [1, 'c'] }], ['c']],
+    [
+      [null, 7, 'x', { clientURLs: 'no list' }, { clientURLs: [1, 'c', 'http://c:3'] }],
+      ['http://c:3'],
+    ],
     [{ members: [] }, undefined],
     [null, undefined],
   ]
