@@ -70,7 +70,9 @@ export function handleVoteRequest(state: State, message: MessageOf<'preVote' | '
   if (isPre) {
     // A granted pre-vote is told in the term that the candidate asked for.
     const term = isGranted ? message.term : state.term
-    state.send(message.from, { type: 'preVoteResp', isGranted }, term)
+    const known = knownUpTo(state, message.lastIndex)
+    const body = { type: 'preVoteResp', isGranted } as const
+    state.send(message.from, known === undefined ? body : { ...body, known }, term)
     return
   }
   if (isGranted) {
@@ -78,6 +80,20 @@ export function handleVoteRequest(state: State, message: MessageOf<'preVote' | '
     state.electionElapsed = 0
   }
   state.send(message.from, { type: 'voteResp', isGranted, wallMs: state.options.clock() })
+}
+
+/**
+ * What is committed is so for everybody who has it. Somebody who was removed, and knows that, may have
+ * more than those who stay and do not: it cannot lead, and they cannot win against it, but they can hear
+ * from it that it does not count any more.
+ */
+function knownUpTo(
+  { log }: State,
+  lastIndex: number,
+): { readonly index: number; readonly term: number } | undefined {
+  const index = Math.min(log.commit, lastIndex)
+  const term = log.term(index)
+  return term === undefined || index === 0 ? undefined : { index, term }
 }
 
 function isUpToDate(
@@ -93,6 +109,9 @@ export function handleVoteAnswer(
   message: MessageOf<'preVoteResp' | 'voteResp'>,
 ): void {
   const isPre = message.type === 'preVoteResp'
+  const known = isPre ? message.known : undefined
+  if (known !== undefined && state.log.matches(known.index, known.term))
+    state.log.commitTo(known.index)
   if (state.role !== (isPre ? 'preCandidate' : 'candidate')) return
   if (message.type === 'voteResp') noteClock(state, message.from, message.wallMs)
   if (!state.votes.has(message.from)) state.votes.set(message.from, message.isGranted)

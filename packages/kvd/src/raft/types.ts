@@ -72,7 +72,12 @@ interface VoteRequest {
 export type MessageBody =
   | ({ readonly type: 'preVote' } & VoteRequest)
   | ({ readonly type: 'vote' } & VoteRequest)
-  | { readonly type: 'preVoteResp'; readonly isGranted: boolean }
+  | {
+      readonly type: 'preVoteResp'
+      readonly isGranted: boolean
+      /** Known to be committed, and not behind what the asker has. */
+      readonly known?: { readonly index: number; readonly term: number }
+    }
   /** `wallMs` as in `hbResp`: who wins has a quorum's clocks at once. */
   | { readonly type: 'voteResp'; readonly isGranted: boolean; readonly wallMs: number }
   | {

@@ -88,6 +88,7 @@ export class MessageWriter {
         break
       case 'preVoteResp':
         this.#flag(body.isGranted)
+        this.#wholes(body.known?.index ?? 0, body.known?.term ?? 0)
         break
       case 'voteResp':
         this.#flag(body.isGranted)
@@ -224,7 +225,7 @@ function readBody(type: MessageType, reader: ByteReader): MessageBody {
         isTransfer: reader.flag(),
       }
     case 'preVoteResp':
-      return { type, isGranted: reader.flag() }
+      return readPreVoteResp(reader)
     case 'voteResp':
       return { type, isGranted: reader.flag(), wallMs: reader.whole() }
     case 'app': {
@@ -285,6 +286,13 @@ function readEntries(reader: ByteReader, first: number): Entry[] {
     entries.push(entry)
   }
   return entries
+}
+
+function readPreVoteResp(reader: ByteReader): MessageBody {
+  const isGranted = reader.flag()
+  const [index, term] = [reader.whole(), reader.whole()]
+  const body = { type: 'preVoteResp', isGranted } as const
+  return index === 0 ? body : { ...body, known: { index, term } }
 }
 
 function readResult(reader: ByteReader): PropResult {

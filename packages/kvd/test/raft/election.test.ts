@@ -225,6 +225,20 @@ t.test('a leader hands over to whom it is asked to', async (tt) => {
   tt.match(heir.take('vote'), [{ isTransfer: true }, { isTransfer: true }])
 })
 
+t.test('who asks for votes hears what is committed of what it has', async (tt) => {
+  const knows = new Bench('a', three, { term: 3, log: [1, 1, 3], commit: 3 })
+  const asks = { lastIndex: 2, lastTerm: 1, isTransfer: false } as const
+  knows.receive('b', 4, { type: 'preVote', ...asks })
+  const known = { index: 2, term: 1 }
+  tt.match(knows.take('preVoteResp'), [{ to: 'b', isGranted: false, known }])
+
+  const hears = new Bench('b', three, { term: 3, log: [1, 1], commit: 1 })
+  hears.receive('a', 3, { type: 'preVoteResp', isGranted: false, known: { index: 2, term: 2 } })
+  tt.equal(hears.core.view.log.commit, 1, 'it has another entry there')
+  hears.receive('a', 3, { type: 'preVoteResp', isGranted: false, known })
+  tt.equal(hears.core.view.log.commit, 2)
+})
+
 t.test('a leader who has hung up is not protected, and somebody stands soon', async (tt) => {
   for (const random of [0, 0.5, 0.99]) {
     const bench = new Bench('a', three, { options: { random: () => random } })
