@@ -75,9 +75,17 @@ t.test('three members of etcd pass with reads through the log', patience, async 
   checkPass(tt, await run(proof))
 })
 
+/** Whether a read is answered by a member that is behind is chance: a few short runs show one. */
+const PROOF_RUNS = 5
+
 t.test('three members of etcd fail with reads of one member', patience, async (tt) => {
-  const { code, output } = await run({ ...proof, reads: 'local', watchers: 0 }, tt.testdir())
-  tt.equal(code, 1, output)
-  tt.match(output, /not linearizable, shown by the first \d+ of \d+ operations/)
-  tt.match(output, /^verdict: FAILED$/m)
+  const outputs: string[] = []
+  for (let at = 0; at < PROOF_RUNS; at += 1) {
+    const flags = { ...proof, seed: seed + at, reads: 'local', watchers: 0 }
+    const { code, output } = await run(flags, tt.testdir())
+    outputs.push(output)
+    if (code === 1) break
+  }
+  tt.match(outputs.at(-1), /not linearizable, shown by the first \d+ of \d+ operations/)
+  tt.match(outputs.at(-1), /^verdict: FAILED$/m)
 })

@@ -65,7 +65,7 @@ export async function spawnStore(options: LaunchOptions): Promise<StoreProcess> 
     ...(options.wrapper ?? []),
     ...command,
     ...addressFlags(options.dir, ports),
-    ...bootstrapFlags(options.discovery, ports),
+    ...bootstrapFlags(options, ports),
     ...(options.flags ?? []),
   ]
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: cleanEnv() })
@@ -138,7 +138,9 @@ function addressFlags(dir: string, ports: Ports): string[] {
   ]
 }
 
-function bootstrapFlags(discovery: string | undefined, { peer }: Ports): string[] {
+function bootstrapFlags({ discovery, flags = [] }: LaunchOptions, { peer }: Ports): string[] {
+  // A front has no cluster of its own to begin.
+  if (flags.includes('--existing-engine')) return []
   if (discovery !== undefined) return ['--discovery', discovery]
   return ['--initial-cluster', `default=http://127.0.0.1:${peer}`]
 }
