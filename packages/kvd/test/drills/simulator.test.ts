@@ -13,7 +13,7 @@ import { runSeed } from '../simulator/world.ts'
 
 const seeds = countFrom('FLOTILLA_SIM_SEEDS', 1000)
 const from = seedFrom('FLOTILLA_SIM_FROM') % 2 ** 31
-const mutantSeeds = countFrom('FLOTILLA_SIM_MUTANT_SEEDS', 600)
+const mutantSeeds = countFrom('FLOTILLA_SIM_MUTANT_SEEDS', 1_200)
 const replays = 30
 const program = fileURLToPath(new URL('../simulator/main.js', import.meta.url))
 
