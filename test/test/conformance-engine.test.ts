@@ -35,7 +35,7 @@ test('kvd over an existing etcd v3 answers as etcd 2.3.8 did', { skip: noEtcd },
   const begin = (name: string) => {
     const engine = ['--existing-engine', server.url, '--existing-engine-prefix', `/${name}`]
     const origins = ['--cors', 'http://good.example,http://two.example']
-    return startFresh(t, `${directory}/${name}`, [...engine, ...origins])
+    return startFresh(t, `${directory}/${name}`, [...engine, ...origins], { isFront: true })
   }
   const kvctl = `${process.execPath} ${program('kvctl')}`
   // One after the other: revisions are counted over all of etcd, and indexes with them.

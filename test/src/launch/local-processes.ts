@@ -22,17 +22,18 @@ export interface LocalMachineOptions {
   readonly agentTTL: string
 }
 
-/** Where a store listens; `flags` come behind ours. */
+/** Where a store listens; `flags` come behind ours. A front for an existing cluster is no member. */
 export interface LocalStoreOptions {
   readonly clients: readonly string[]
   readonly peer: string
+  readonly isFront?: boolean
   readonly flags?: readonly string[]
 }
 
 /** Starts a store with its data below `directory`. */
 export function startKvd(directory: string, options: LocalStoreOptions): Child {
   const clients = options.clients.join(',')
-  const { peer, flags = [] } = options
+  const { peer, isFront = false, flags = [] } = options
   const own = {
     '--name': 'local',
     '--data-dir': join(directory, 'kvd'),
@@ -40,7 +41,7 @@ export function startKvd(directory: string, options: LocalStoreOptions): Child {
     '--advertise-client-urls': clients,
     '--listen-peer-urls': peer,
     '--initial-advertise-peer-urls': peer,
-    '--initial-cluster': `local=${peer}`,
+    ...(isFront ? {} : { '--initial-cluster': `local=${peer}` }),
   }
   const words = [...Object.entries(own).flat(), ...flags]
   return new Child({

@@ -13,10 +13,11 @@ export async function startFresh(
   t: Test,
   directory: string,
   flags: readonly string[],
+  { isFront = false } = {},
 ): Promise<Urls> {
   const ports = await choosePorts([0, 0])
   const [client = '', peer = ''] = ports.map((port) => `http://127.0.0.1:${port}`)
-  const kvd = startKvd(directory, { clients: [client], peer, flags })
+  const kvd = startKvd(directory, { clients: [client], peer, isFront, flags })
   t.teardown(() => kvd.stop(5000))
   const look = async () => {
     const response = await fetch(`${client}/version`)
