@@ -1,8 +1,7 @@
 import { Buffer } from 'node:buffer'
-import type { Entry, EntryKind, Proposal } from '../raft/types.ts'
+import type { Entry, EntryKind, Place, Proposal } from '../raft/types.ts'
 import { ByteReader, CodecError } from '../store/byte-reader.ts'
 import type { ByteWriter } from '../store/bytes.ts'
-import { frames } from '../store/command.ts'
 import { crc32 } from './checksum.ts'
 
 // proposal: kind u8 | id (name) | data length u32, data
@@ -11,6 +10,8 @@ const KINDS: readonly EntryKind[] = ['noop', 'request', 'conf']
 /** Of a proposal without its texts. */
 export const PROPOSAL_BYTES = 6
 const ENTRY_BYTES = 20 + PROPOSAL_BYTES
+/** Of a frame: the length before the entry. */
+const LENGTH_BYTES = 4
 /** Behind index, term and chain. */
 const KIND_AT = 20
 const ID_BYTES_MAX = 0xff
@@ -52,7 +53,7 @@ export function readEntry(reader: ByteReader): Entry {
  */
 export function packEntries(entries: readonly Entry[]): Uint8Array {
   let bytes = 0
-  for (const { id, data } of entries) bytes += 4 + ENTRY_BYTES + id.length + data.length
+  for (const { id, data } of entries) bytes += LENGTH_BYTES + ENTRY_BYTES + id.length + data.length
   const packed = Buffer.from(new ArrayBuffer(bytes))
   let at = 0
   for (const entry of entries) at = putEntry(packed, at, entry)
@@ -73,12 +74,32 @@ function putEntry(packed: Buffer, start: number, entry: Entry): number {
   return at + data.length
 }
 
+/** Where the entry ends that begins at `at` of a pack; undefined when the pack ends before. */
+export function frameEnd(pack: Buffer, at: number): number | undefined {
+  if (at + LENGTH_BYTES > pack.length) return undefined
+  const end = at + LENGTH_BYTES + pack.readUInt32LE(at)
+  return end > pack.length ? undefined : end
+}
+
+/** The entry that `frameEnd` found, without its length. */
+export function frameBody(pack: Buffer, at: number, end: number): Buffer {
+  return pack.subarray(at + LENGTH_BYTES, end)
+}
+
+/** Where the entry stands that begins at `at` of a pack. */
+export function placeIn(pack: Buffer, at: number): Place {
+  const index = pack.readDoubleLE(at + LENGTH_BYTES)
+  const term = pack.readDoubleLE(at + LENGTH_BYTES + 8)
+  const chain = pack.readUInt32LE(at + LENGTH_BYTES + 16)
+  return { index, term, chain }
+}
+
 /** Whether a change of the members is among the entries of `packEntries`. */
-export function hasChange(packed: Uint8Array): boolean {
+export function hasChange({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
   const conf = KINDS.indexOf('conf')
-  const { buffer, byteOffset, byteLength } = packed
-  for (const body of frames(Buffer.from(buffer, byteOffset, byteLength)))
-    if (body[KIND_AT] === conf) return true
+  const pack = Buffer.from(buffer, byteOffset, byteLength)
+  for (let at: number | undefined = 0; at !== undefined; at = frameEnd(pack, at))
+    if (pack[at + LENGTH_BYTES + KIND_AT] === conf) return true
   return false
 }
 

@@ -2,9 +2,9 @@ import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
 import type { Entry, Place } from '../raft/types.ts'
 import { CodecError } from '../store/byte-reader.ts'
-import { frames } from '../store/command.ts'
 import { DamageError } from './damage-error.ts'
-import { entryChain, packEntries, unpackEntry } from './entry-codec.ts'
+import { entryChain, frameBody, frameEnd, packEntries, unpackEntry } from './entry-codec.ts'
+import { EntryRows, type EntryRow } from './entry-rows.ts'
 import { textChecksum } from './records.ts'
 
 /** Entries that travel to the main thread in one message. */
@@ -34,18 +34,16 @@ interface BaseRow {
 export class LogTable {
   readonly #db: Database
   readonly #file: string
-  readonly #insert: Statement
-  readonly #truncate: Statement
-  readonly #drop: Statement
+  readonly #rows: EntryRows
   readonly #setBase: Statement
   #isCut = false
+  /** The row of the last entry that was found whole, and how many of its entries are. */
+  #whole: { readonly idx: number; readonly count: number } | undefined
 
   constructor(db: Database, file: string) {
     this.#db = db
     this.#file = file
-    this.#insert = db.prepare('INSERT INTO entry (idx, body) VALUES (?, ?)')
-    this.#truncate = db.prepare('DELETE FROM entry WHERE idx >= ?')
-    this.#drop = db.prepare('DELETE FROM entry WHERE idx <= ?')
+    this.#rows = new EntryRows(db)
     this.#setBase = db.prepare(
       'INSERT OR REPLACE INTO base (one, idx, term, chain, crc) VALUES (1, ?, ?, ?, ?)',
     )
@@ -93,11 +91,13 @@ export class LogTable {
 
   *#checkedEntries(base: Place): Generator<Entry> {
     let before = base
-    for (const entry of this.#entries()) {
-      this.#check(entry, before)
-      before = entry
-      yield entry
-    }
+    for (const row of this.#rows.all())
+      for (const entry of this.#entriesOf(row)) {
+        this.#check(entry, before)
+        before = entry
+        this.#whole = { idx: row.idx, count: entry.index - row.idx + 1 }
+        yield entry
+      }
   }
 
   /** Up to the first one that is damaged; a damaged one that the store holds is still an error. */
@@ -112,7 +112,9 @@ export class LogTable {
       if (!(error instanceof DamageError) || last < applied) throw error
       this.#isCut = true
     }
-    if (this.#isCut) this.#truncate.run(last + 1)
+    if (!this.#isCut) return
+    if (this.#whole === undefined) this.#rows.clear()
+    else this.#rows.keep(this.#whole.idx, this.#whole.count)
   }
 
   /** Entries were damaged and left out. */
@@ -131,29 +133,28 @@ export class LogTable {
 
   /** Some entries that are applied are wanted too, newest first, as long as they are not too many. */
   #firstWanted(applied: number): number {
-    const sizes = this.#db
-      .prepare<[number, number], { idx: number; bytes: number }>(
-        'SELECT idx, length(body) AS bytes FROM entry WHERE idx <= ? ORDER BY idx DESC LIMIT ?',
-      )
-      .iterate(applied, BEHIND_ENTRIES)
+    const oldest = applied - BEHIND_ENTRIES + 1
     let from = applied + 1
     let bytes = 0
-    for (const row of sizes) {
+    for (const row of this.#rows.sizesUpTo(applied)) {
       bytes += row.bytes
       if (bytes > BEHIND_BYTES) break
-      from = row.idx
+      from = Math.max(row.idx, oldest)
+      if (from === oldest) break
     }
     return from
   }
 
-  *#entries(): Generator<Entry> {
-    const rows = this.#db
-      .prepare<[], { idx: number; body: Buffer }>('SELECT * FROM entry ORDER BY idx')
-      .iterate()
-    for (const { idx, body } of rows) {
-      const entry = Buffer.isBuffer(body) ? this.#unpack(body) : undefined
-      if (entry?.index !== idx) throw this.#damaged(idx, 'fails its checksum')
+  *#entriesOf({ idx, body }: EntryRow): Generator<Entry> {
+    if (!Buffer.isBuffer(body)) throw this.#damaged(idx, 'fails its checksum')
+    let index = idx
+    for (let at = 0; at < body.length; index += 1) {
+      const end = frameEnd(body, at)
+      const entry = end === undefined ? undefined : this.#unpack(frameBody(body, at, end))
+      if (end === undefined || entry?.index !== index)
+        throw this.#damaged(index, 'fails its checksum')
       yield entry
+      at = end
     }
   }
 
@@ -180,31 +181,19 @@ export class LogTable {
   /** Entries of a batch take the place of all from the first one's index on. Returns the last one's place. */
   write(packed: Uint8Array, firstIndex: number, last: Place): Place {
     if (packed.length === 0) return last
-    if (firstIndex <= last.index) this.#truncate.run(firstIndex)
-    const { buffer, byteOffset, byteLength } = packed
-    let index = firstIndex
-    let newest: Buffer | undefined
-    for (const body of frames(Buffer.from(buffer, byteOffset, byteLength))) {
-      this.#insert.run(index, body)
-      index += 1
-      newest = body
-    }
-    return newest === undefined ? last : placeOf(unpackEntry(newest))
+    if (firstIndex <= last.index) this.#rows.cutFrom(firstIndex)
+    return this.#rows.append(packed, firstIndex) ?? last
   }
 
   /** Drops all entries up to an index, which is in the table. */
   compact(upTo: number): void {
-    const row = this.#db
-      .prepare<[number], { body: Buffer }>('SELECT body FROM entry WHERE idx = ?')
-      .get(upTo)
-    if (row === undefined) return
-    this.#drop.run(upTo)
-    this.#putBase(unpackEntry(row.body))
+    const place = this.#rows.dropUpTo(upTo)
+    if (place !== undefined) this.#putBase(place)
   }
 
   /** The log begins anew behind a place. */
   restart(place: Place): void {
-    this.#db.exec('DELETE FROM entry')
+    this.#rows.clear()
     this.#putBase(place)
   }
 
@@ -223,10 +212,7 @@ export class LogTable {
   placeAt(index: number): Place | undefined {
     const base = this.#loadBase()
     if (base.index === index) return base
-    const row = this.#db
-      .prepare<[number], { body: Buffer }>('SELECT body FROM entry WHERE idx = ?')
-      .get(index)
-    return row === undefined ? undefined : placeOf(unpackEntry(row.body))
+    return this.#rows.placeAt(index)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3'
 
 /** Changes when a kvd of today could not read what another one wrote. */
-export const FORMAT = 3
+export const FORMAT = 4
 
 const TABLES = `
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;

@@ -24,9 +24,10 @@ export function load(
   database: LogDatabase,
   source: DiskOptions['source'] = 'image',
   mark?: HighWater,
+  mayBeDamaged = false,
 ): Found {
   const messages: FromDisk[] = []
-  const loaded = database.load(source, mark, (message) => messages.push(message))
+  const loaded = database.load(source, mark, (message) => messages.push(message), mayBeDamaged)
   const rows = messages.flatMap((message) =>
     message.type === 'rows'
       ? [...unpackRows(Buffer.from(message.pack))].flatMap(({ node }) =>

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import t, { type Test } from 'tap'
+import { frameEnd } from '../../src/storage/entry-codec.ts'
 import { LogDatabase } from '../../src/storage/log-database.ts'
 import { Store } from '../../src/store/store.ts'
 import { Batches, imageOf } from '../helpers/batches.ts'
@@ -231,22 +232,37 @@ t.test('a batch for which there is no room leaves nothing behind', async (tt) =>
   tt.same(load(database).entries, ['1@1 /a', '2@1 /b', '3@1 /c'], 'with room, it goes through')
 })
 
-/** What `sql` below may call: a bit, a number or an index of a packed entry that is another one. */
+/** What `sql` below may call: of the nth entry of a row a bit or a number is another one, or only the first ones stay. */
 function addDamages(db: Sqlite.Database): void {
-  db.function('flip', (body: Buffer, at: number) => {
+  const startOf = (body: Buffer, nth: number): number => {
+    let at = 0
+    for (let before = 0; before < nth; before += 1) at = frameEnd(body, at) ?? body.length
+    return at
+  }
+  const change = (body: Buffer, nth: number, edit: (entry: Buffer) => void): Buffer => {
     const copy = Buffer.from(body)
-    copy[at] = (copy[at] ?? 0) ^ 1
+    edit(copy.subarray(startOf(copy, nth) + 4))
+    return copy
+  }
+  db.function('flip', (body: Buffer, nth: number, at: number) =>
+    change(body, nth, (entry) => {
+      entry[at] = (entry[at] ?? 0) ^ 1
+    }),
+  )
+  db.function('whole', (body: Buffer, nth: number, at: number, value: number) =>
+    change(body, nth, (entry) => entry.writeDoubleLE(value, at)),
+  )
+  db.function('length_of', (body: Buffer, nth: number, by: number) => {
+    const copy = Buffer.from(body)
+    const at = startOf(copy, nth)
+    copy.writeUInt32LE(copy.readUInt32LE(at) + by, at)
     return copy
   })
-  db.function('whole', (body: Buffer, at: number, value: number) => {
-    const copy = Buffer.from(body)
-    copy.writeDoubleLE(value, at)
-    return copy
-  })
+  db.function('firsts', (body: Buffer, count: number) => body.subarray(0, startOf(body, count)))
 }
 
 /**
- * A database with entries 1 to 5, an image of 1 to 3 with its events, changed by `sql`. The image is
+ * A database with entries 1 to 5, the first three in one row, an image of 1 to 3 with its events, changed by `sql`. The image is
  * in table `node` when that is what `sql` changes, else in packs; entries 1 and 2 are dropped when it
  * is about `base`.
  */
@@ -259,7 +275,8 @@ function damaged(tt: Test, file: string, sql: string): () => Found {
   database.write(log.of(commands.slice(0, 3)))
   const image = imageOf(storeOf(commands.slice(0, 3)), 3)
   const compactTo = sql.includes(' base') ? 2 : 0
-  database.write(log.of(commands.slice(3), { term: 2, compactTo, ...image }))
+  database.write(log.of(commands.slice(3, 4), { term: 2, compactTo, ...image }))
+  database.write(log.of(commands.slice(4), { term: 2 }))
   tt.equal(db.prepare(sql).run().changes >= 1, true, sql)
   database.close()
   return () => {
@@ -277,22 +294,38 @@ t.test('whatever fails its checksum is named', async (tt) => {
     `CAST(substr(${column}, 1, 5) || char(unicode(substr(${column}, 6, 1)) + 1) || substr(${column}, 7) AS BLOB)`
   const cases: [sql: string, message: RegExp][] = [
     // An entry is index f64, term f64, chain u32, kind, id behind its length, data behind its length.
-    ['UPDATE entry SET body = flip(body, 0) WHERE idx = 4', /log entry 4 fails its checksum/],
-    ['UPDATE entry SET body = whole(body, 0, 5) WHERE idx = 4', /log entry 4 fails its checksum/],
-    ['UPDATE entry SET body = whole(body, 8, 1) WHERE idx = 5', /log entry 5 fails its checksum/],
-    ['UPDATE entry SET body = flip(body, 16) WHERE idx = 1', /log entry 1 fails its checksum/],
-    ['UPDATE entry SET body = flip(body, 20) WHERE idx = 5', /log entry 5 fails its checksum/],
-    ['UPDATE entry SET body = flip(body, 21) WHERE idx = 5', /log entry 5 fails its checksum/],
-    ['UPDATE entry SET body = flip(body, 22) WHERE idx = 5', /log entry 5 fails its checksum/],
-    ['UPDATE entry SET body = flip(body, 25) WHERE idx = 5', /log entry 5 fails its checksum/],
-    ['UPDATE entry SET body = flip(body, 60) WHERE idx = 4', /log entry 4 fails its checksum/],
-    ["UPDATE entry SET body = CAST(body || 'x' AS BLOB) WHERE idx = 5", /log entry 5 fails its/],
-    ['UPDATE entry SET body = zeroblob(length(body)) WHERE idx = 2', /log entry 2 fails its/],
+    ['UPDATE entry SET body = flip(body, 0, 0) WHERE idx = 4', /log entry 4 fails its checksum/],
+    [
+      'UPDATE entry SET body = whole(body, 0, 0, 5) WHERE idx = 4',
+      /log entry 4 fails its checksum/,
+    ],
+    [
+      'UPDATE entry SET body = whole(body, 0, 8, 1) WHERE idx = 5',
+      /log entry 5 fails its checksum/,
+    ],
+    ['UPDATE entry SET body = flip(body, 0, 16) WHERE idx = 1', /log entry 1 fails its checksum/],
+    ['UPDATE entry SET body = flip(body, 0, 20) WHERE idx = 5', /log entry 5 fails its checksum/],
+    ['UPDATE entry SET body = flip(body, 0, 21) WHERE idx = 5', /log entry 5 fails its checksum/],
+    ['UPDATE entry SET body = flip(body, 0, 22) WHERE idx = 5', /log entry 5 fails its checksum/],
+    ['UPDATE entry SET body = flip(body, 0, 25) WHERE idx = 5', /log entry 5 fails its checksum/],
+    ['UPDATE entry SET body = flip(body, 0, 60) WHERE idx = 4', /log entry 4 fails its checksum/],
+    ["UPDATE entry SET body = CAST(body || 'x' AS BLOB) WHERE idx = 5", /log entry 6 fails its/],
+    ['UPDATE entry SET body = zeroblob(length(body)) WHERE idx = 1', /log entry 1 fails its/],
+    ['UPDATE entry SET body = flip(body, 1, 60) WHERE idx = 1', /log entry 2 fails its checksum/],
+    ['UPDATE entry SET body = whole(body, 2, 0, 4) WHERE idx = 1', /log entry 3 fails its/],
+    ['UPDATE entry SET body = length_of(body, 1, 1) WHERE idx = 1', /log entry 2 fails its/],
+    ['UPDATE entry SET body = length_of(body, 1, -1) WHERE idx = 1', /log entry 2 fails its/],
+    ['UPDATE entry SET body = length_of(body, 2, 1000) WHERE idx = 1', /log entry 3 fails its/],
+    ['UPDATE entry SET body = firsts(body, 2) WHERE idx = 1', /log entry 4 follows 2/],
+    ['UPDATE entry SET body = firsts(body, 0) WHERE idx = 4', /log entry 5 follows 3/],
     ['UPDATE entry SET idx = 9 WHERE idx = 5', /log entry 9 fails its checksum/],
-    ['UPDATE entry SET idx = 9, body = whole(body, 0, 9) WHERE idx = 5', /log entry 9 follows 4/],
+    [
+      'UPDATE entry SET idx = 9, body = whole(body, 0, 0, 9) WHERE idx = 5',
+      /log entry 9 follows 4/,
+    ],
     ['DELETE FROM entry WHERE idx = 4', /log entry 5 follows 3/],
     ['DELETE FROM entry WHERE idx <= 4', /log entry 5 follows 0/],
-    ['DELETE FROM entry WHERE idx >= 3', /the log holds 1 to 2, the store stands at 3/],
+    ['DELETE FROM entry', /the log holds 1 to 0, the store stands at 3/],
     ['DELETE FROM base', /log entry 3 follows 0/],
     ['UPDATE base SET idx = 3', /table base fails its checksum/],
     ['UPDATE base SET term = 2', /table base fails its checksum/],
@@ -324,8 +357,8 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ["UPDATE state SET stats = replace(stats, '3', '4')", /table state fails its checksum/],
     ["UPDATE event SET body = replace(body, 'set', 'sat')", /table event, row 3, fails its/],
     ['UPDATE event SET last = 4', /table event, row 4, fails its checksum/],
-    ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads format 3/],
-    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 3/],
+    ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads format 4/],
+    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 4/],
     // What a flipped bit in a record's header makes of a column: nothing at all.
     ['UPDATE entry SET body = NULL WHERE idx = 4', /log entry 4 fails its checksum/],
     ['UPDATE event SET body = NULL', /table event, row 3, fails its checksum/],

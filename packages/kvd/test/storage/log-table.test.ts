@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { join } from 'node:path'
 import t from 'tap'
 import type { HighWater } from '../../src/storage/high-water.ts'
@@ -37,6 +38,34 @@ t.test('the log is compacted as far as a batch says', async (tt) => {
     code: 'DAMAGED',
     message: /the log begins at entry 6001, older ones are compacted/,
   })
+})
+
+t.test('what is whole before damage within a batch stays', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const { db, database } = open(tt, file)
+  load(database)
+  const log = new Batches()
+  database.write(log.of([set('/1')]))
+  database.write(log.of([set('/2'), set('/3'), set('/4')]))
+  database.write(log.of([set('/5')]))
+  const { body } = db
+    .prepare<[], { body: Buffer }>('SELECT body FROM entry WHERE idx = 2')
+    .get() ?? {
+    body: Buffer.alloc(0),
+  }
+  body[body.indexOf('/3')] = 0
+  db.prepare('UPDATE entry SET body = ? WHERE idx = 2').run(body)
+  tt.throws(() => load(database), { message: /log entry 3 fails its checksum/ })
+  const { entries, loaded } = load(database, 'image', undefined, true)
+  tt.same([entries, loaded.hard.isDamaged], [['1@1 /1', '2@1 /2'], true])
+  const after = new Batches()
+  after.of([set('/1'), set('/2')])
+  database.write(after.of([set('/three')]))
+  tt.same(
+    load(database).entries,
+    ['1@1 /1', '2@1 /2', '3@1 /three'],
+    'and the log goes on behind it',
+  )
 })
 
 t.test('a log whose terms go back is refused', async (tt) => {
