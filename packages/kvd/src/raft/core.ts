@@ -426,6 +426,7 @@ export class Core {
     const state = this.#state
     this.#prepare()
     state.seq += 1
+    state.stampMs = undefined
     const { seq, log, install, reads } = state
     const soft = this.#isSoftNews() ? { lead: state.lead, role: state.role } : undefined
     const hard = this.#isHardNews() ? state.hard : undefined

@@ -135,7 +135,7 @@ function becomeLeader(state: State): void {
   const own = state.progress.get(state.id)
   if (own !== undefined) own.match = state.log.durable
   // While the clocks that came with the votes are fresh.
-  clusterNow(state)
+  state.stampMs = clusterNow(state)
   appendOwn(state, { kind: 'noop', id: '', data: new Uint8Array() })
   // Whatever configuration the log holds has to be in effect before the next change (L4).
   state.pendingConfIndex = state.log.last

@@ -96,8 +96,22 @@ export function isMajority(conf: Conf, isSuch: (id: MemberId) => boolean): boole
   return count >= quorumOf(conf)
 }
 
-/** The largest value that a majority of the voters have reached. */
+/** One for all calls: this is on the way of every write, and garbage is what costs there. */
+const values: number[] = []
+
+/** The largest value that a majority of the voters have reached. `valueOf` must not ask for one itself. */
 export function quorumValue(conf: Conf, valueOf: (id: MemberId) => number): number {
-  const values = conf.voters.map(valueOf).toSorted((left, right) => right - left)
+  values.length = 0
+  for (const id of conf.voters) {
+    const value = valueOf(id)
+    // Largest first.
+    let at = values.length
+    for (; at > 0; at -= 1) {
+      const before = values[at - 1] ?? 0
+      if (before >= value) break
+      values[at] = before
+    }
+    values[at] = value
+  }
   return values[quorumOf(conf) - 1] ?? 0
 }

@@ -32,11 +32,15 @@ function appendProposal(state: State, proposal: Proposal): Entry | 'busy' | 'ful
   if (isFull) return 'full'
   if (state.transferee !== NONE || !state.isVoter() || state.isLeaving) return 'busy'
   if (proposal.kind === 'conf' && state.pendingConfIndex > state.log.applied) return 'busy'
-  const stamped =
-    proposal.kind === 'request' ? options.stamp(proposal, clusterNow(state)) : proposal
-  const entry = appendOwn(state, stamped)
+  const entry = appendOwn(state, proposal.kind === 'request' ? stamp(state, proposal) : proposal)
   if (entry.kind === 'conf') state.pendingConfIndex = entry.index
   return entry
+}
+
+/** All that leave in one batch have come at the same time. */
+function stamp(state: State, proposal: Proposal): Proposal {
+  state.stampMs ??= clusterNow(state)
+  return state.options.stamp(proposal, state.stampMs)
 }
 
 export function handleProp(state: State, message: MessageOf<'prop'>): void {

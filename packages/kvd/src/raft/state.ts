@@ -104,6 +104,8 @@ export class State {
 
   /** The latest cluster time that is known, and what `elapsed` was then. */
   known = { ms: 0, at: 0 }
+  /** Leader: the cluster time that proposals get until the next batch leaves; undefined before the first. */
+  stampMs: number | undefined
   /** Candidate, leader: how far each other clock is ahead of `elapsed` here. */
   clocks = new Map<MemberId, number>()
 
