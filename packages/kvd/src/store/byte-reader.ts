@@ -59,6 +59,8 @@ export class ByteReader {
 
   /** A short text: its length in one byte, then latin1. */
   name(): string {
-    return this.bytes(this.u8()).toString('latin1')
+    const size = this.u8()
+    const at = this.#take(size)
+    return this.#bytes.toString('latin1', at, at + size)
   }
 }
