@@ -20,8 +20,9 @@ export interface WantedWatch {
 const CATCH_UP_MS_MAX = 5_000
 
 /**
- * Serves a v2 long poll (kvd.md 6): live, out of what this front remembers, or out of etcd's own
- * history. Returns a refusal, or undefined when the answer was begun.
+ * Serves a v2 long poll (kvd.md 6): live, out of what this front remembers, or, while it has not
+ * heard of as many events as the history has, out of etcd's own. Returns a refusal, or undefined
+ * when the answer was begun.
  * @throws EtcdError
  */
 export async function servePoll(
@@ -34,10 +35,13 @@ export async function servePoll(
   if (waitIndex > 0) await endsWithin(follower.reached(lastWritten), CATCH_UP_MS_MAX)
   const now = indexOf(Math.max(etcd.revision, follower.position))
   const isPast = waitIndex > 0 && waitIndex <= now
-  if (isPast && waitIndex < follower.recent.first) {
-    const oldest = await oldestIndexIfGone(etcd, layout, waitIndex)
-    if (oldest !== undefined)
-      return refusal(401, `the requested history has been cleared [${oldest}/${waitIndex}]`, now)
+  const isForgotten = isPast && waitIndex < follower.recent.first
+  const oldest =
+    (isPast ? follower.recent.oldestIfCleared(waitIndex) : undefined) ??
+    (isForgotten ? await oldestIndexIfGone(etcd, layout, waitIndex) : undefined)
+  if (oldest !== undefined)
+    return refusal(401, `the requested history has been cleared [${oldest}/${waitIndex}]`, now)
+  if (isForgotten) {
     void search(front, { ...wanted, now }, open(front, responder))
     return undefined
   }

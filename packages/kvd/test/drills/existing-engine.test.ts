@@ -9,6 +9,7 @@ import {
   watchLines,
   type Answer,
 } from '../helpers/etcd-process.ts'
+import type { StoreProcess } from '../helpers/store-process.ts'
 
 t.setTimeout(300_000)
 const needsEtcd = { skip: NO_ETCD }
@@ -155,6 +156,30 @@ t.test(
     const live = await watchLines(late, `/new?wait=true&waitIndex=${indexOf(third)}`)
     const hiddenAgain = await ask(early, 'PUT', '/new', { value: 'now' })
     tt.equal(`${await live.next()}\n`, hiddenAgain.text, 'from the past into the present')
+  },
+)
+
+t.test(
+  'a front that has heard of more events than the history has refuses what was before them',
+  needsEtcd,
+  async (tt) => {
+    const etcd = await startEtcd(tt)
+    const flags = ['--event-history', '3']
+    const early = await startFront(tt, etcd.url, flags)
+    const writes: Answer[] = []
+    for (let at = 0; at < 5; at += 1)
+      writes.push(await ask(early, 'PUT', '/k', { value: String(at) }))
+    const [first, second, third, , last] = writes
+    if (first === undefined || second === undefined || third === undefined || last === undefined)
+      throw new Error('5 writes')
+    const wait = async (front: StoreProcess, from: number): Promise<Answer> =>
+      await ask(front, 'GET', `/k?wait=true&waitIndex=${from}`)
+    tt.equal((await wait(early, indexOf(third))).text, third.text)
+    const cause = `the requested history has been cleared [${indexOf(third)}/${indexOf(second)}]`
+    const cleared = await wait(early, indexOf(second))
+    tt.match(cleared.body, { errorCode: 401, cause, index: indexOf(last) })
+    const late = await startFront(tt, etcd.url, flags)
+    tt.equal((await wait(late, indexOf(first))).text, first.text, 'one that is new asks etcd')
   },
 )
 

@@ -89,7 +89,42 @@ t.test(
 t.test('two events of one index are forgotten together', async (tt) => {
   const recent = new RecentEvents(2, 1)
   for (const index of [1, 2, 3, 3, 4]) recent.add(event(index))
-  tt.same([recent.first, recent.size], [4, 1])
+  tt.same([recent.first, recent.size], [3, 3], 'or kept together')
+  recent.add(event(5))
+  recent.add(event(6))
+  tt.same([recent.first, recent.size], [5, 2])
+})
+
+t.test('what lies before the window is cleared, as far as that is known', async (tt) => {
+  const recent = new RecentEvents(3, 5)
+  recent.add(event(6))
+  recent.add(event(9))
+  tt.equal(recent.oldestIfCleared(1), undefined, 'who knows how many there were before')
+  recent.add(event(12))
+  tt.equal(recent.oldestIfCleared(4), 6)
+  tt.equal(recent.oldestIfCleared(5), undefined, 'nothing was missed')
+  recent.add(event(13))
+  tt.same(
+    [6, 7].map((from) => recent.oldestIfCleared(from)),
+    [9, undefined],
+  )
+  for (const index of [14, 15, 16]) recent.add(event(index))
+  tt.equal(recent.size, 3, 'the others were forgotten')
+  tt.same(
+    [13, 14].map((from) => recent.oldestIfCleared(from)),
+    [14, undefined],
+  )
+  recent.reset(20)
+  tt.equal(recent.oldestIfCleared(1), undefined)
+})
+
+t.test('the window moves over all events of an index at once', async (tt) => {
+  const recent = new RecentEvents(2, 1)
+  for (const index of [1, 2, 2, 3]) recent.add(event(index))
+  tt.same(
+    [1, 2].map((from) => recent.oldestIfCleared(from)),
+    [2, undefined],
+  )
 })
 
 t.test('work on one key comes one by one, and a failure stops nobody', async (tt) => {
