@@ -12,6 +12,8 @@ export interface ExistingEngine {
   readonly caFile: string | undefined
   readonly certFile: string | undefined
   readonly keyFile: string | undefined
+  /** Proxies find this front at --listen-peer-urls. Not by default: etcd's own peer port is there. */
+  readonly hasPeerPort: boolean
 }
 
 /** What is asked of a member by them would not be done, and nobody would know. */
@@ -25,6 +27,9 @@ const MEMBER_FLAGS = [
   'add-members-as-voters',
 ] as const
 
+const PEER_PORT_FLAGS = ['listen-peer-urls', 'peer-bind-addr', 'peer-addr'] as const
+const ADVERTISING_FLAGS = ['initial-advertise-peer-urls', 'peer-addr'] as const
+
 /**
  * Undefined when no such cluster is named.
  * @throws ConfigError
@@ -36,6 +41,13 @@ export function readExistingEngine(options: Options): ExistingEngine | undefined
   const idle = MEMBER_FLAGS.find((name) => options.isSet(name))
   if (idle !== undefined)
     throw new ConfigError(1, `flag -existing-engine: there is no member, leave out -${idle}`)
+  const hasPeerPort = PEER_PORT_FLAGS.some((name) => options.isSet(name))
+  // Its default may be etcd's own peer port, which would lead a proxy past the fronts.
+  if (hasPeerPort && !ADVERTISING_FLAGS.some((name) => options.isSet(name)))
+    throw new ConfigError(
+      1,
+      'flag -existing-engine: -listen-peer-urls needs -initial-advertise-peer-urls, where proxies find the fronts',
+    )
   const [certFile, keyFile] = [
     textOf(options, 'existing-engine-cert-file'),
     textOf(options, 'existing-engine-key-file'),
@@ -55,6 +67,7 @@ export function readExistingEngine(options: Options): ExistingEngine | undefined
     caFile: textOf(options, 'existing-engine-ca-file'),
     certFile,
     keyFile,
+    hasPeerPort,
   }
 }
 

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '@flotilla/daemon'
-import { SERVER_VERSION, type Cluster } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
 import { HttpPort } from './http-port.ts'
+import { answerPeer } from './peer-info.ts'
 import type { Peers } from './peers.ts'
 import type { TlsIdentity } from './tls/tls-identity.ts'
 import { SNAPSHOT_PATH } from './transport/snapshot-sender.ts'
@@ -48,36 +49,9 @@ export class PeerPort {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const { cluster, peers } = this.#options
-    const path = request.url ?? '/'
-    if (path === SNAPSHOT_PATH && request.method === 'POST') {
+    if (request.url === SNAPSHOT_PATH && request.method === 'POST')
       void peers.snapshots.take(request, response)
-      return
-    }
-    // Nothing else has a body, and one that trickles would hold its connection.
-    response.shouldKeepAlive &&= !hasBody(request)
-    response.setHeader('X-Etcd-Cluster-Id', cluster.id)
-    if (path === '/members' || path === '/members/') {
-      response.setHeader('Content-Type', 'application/json')
-      response.end(`${this.#membersJson()}\n`)
-    } else if (path === '/version') {
-      response.setHeader('Content-Type', 'application/json')
-      const etcdcluster = cluster.version ?? 'not_decided'
-      response.end(JSON.stringify({ etcdserver: SERVER_VERSION, etcdcluster }))
-    } else {
-      response.statusCode = 404
-      response.setHeader('Content-Type', 'text/plain; charset=utf-8')
-      response.end('404 page not found\n')
-    }
-  }
-
-  /** Ids are 64-bit JSON numbers here, which JSON.stringify cannot write. */
-  #membersJson(): string {
-    const members = this.#options.cluster.members().map((member) => {
-      const id = BigInt(`0x${member.id}`).toString()
-      const { peerURLs, name, clientURLs } = member
-      return `{"id":${id},"peerURLs":${JSON.stringify(peerURLs)},"name":${JSON.stringify(name)},"clientURLs":${JSON.stringify(clientURLs)}}`
-    })
-    return `[${members.join(',')}]`
+    else answerPeer(cluster, request, response)
   }
 
   close(): void {
@@ -86,8 +60,4 @@ export class PeerPort {
       port.destroy()
     }
   }
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
 }

@@ -94,7 +94,7 @@ async function startFront(
     throw new EngineError('flag -existing-engine: the package @grpc/grpc-js is not installed')
   })
   const tls = await openTlsSides(config, logger)
-  const engine = await startEngine(config, existing, { logger, tls: tls.clients })
+  const engine = await startEngine(config, existing, { logger, tls })
   const ended = new Promise<never>(() => undefined)
   return { ended, close: async () => await engine.close(), reload: tls.reload }
 }

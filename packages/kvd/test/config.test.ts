@@ -315,6 +315,15 @@ t.test('an existing engine: its URLs, prefix, user and files', async (tt) => {
   })
   const user = config.given.find(({ name }) => name === 'existing-engine-user')
   tt.equal(user?.value, 'u:...', 'the log shows no password')
+  tt.equal(config.existingEngine?.hasPeerPort, false, "the default is etcd's own")
+  const url = 'http://localhost:7002'
+  for (const flags of [
+    ['--listen-peer-urls', url, '--initial-advertise-peer-urls', url],
+    ['--peer-addr', 'localhost:7002'],
+  ]) {
+    const told = configOf(['--existing-engine', 'http://e1:2379', ...flags])
+    tt.equal(told.existingEngine?.hasPeerPort, true, flags.join(' '))
+  }
 })
 
 t.test(
@@ -336,6 +345,10 @@ t.test(
       ],
       [[...engine, '--existing-engine-cert-file', 'c'], /^1 flag -existing-engine-cert-file: /],
       [[...engine, '--proxy', 'on'], /^1 flag -existing-engine: /],
+      [
+        [...engine, '--listen-peer-urls', 'http://localhost:7002'],
+        /^1 flag -existing-engine: -listen-peer-urls needs -initial-advertise-peer-urls, /,
+      ],
       [[...engine, '--discovery-service'], /^1 flag -existing-engine: .* out -discovery-service$/],
       [[...engine, '--force-new-cluster'], /^1 flag -existing-engine: .* out -force-new-cluster$/],
     ] as const)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Logger } from '@flotilla/daemon'
 import type { Config } from '../config.ts'
-import type { TlsIdentity } from '../tls/tls-identity.ts'
+import type { TlsSides } from '../tls/tls-sides.ts'
 import type { ExistingEngine } from '../existing-engine.ts'
 import { createFullServer } from '../http/full.ts'
 import { answerConfigLog, answerMetrics, answerVersion } from '../http/info.ts'
@@ -19,6 +19,7 @@ import { KeyCache } from './key-cache.ts'
 import { serveKeys } from './keys.ts'
 import { Layout } from './layout.ts'
 import { serveMembers } from './members.ts'
+import { createPeerPorts } from './peer-ports.ts'
 import { Reader } from './reader.ts'
 import { Writer } from './writer.ts'
 
@@ -30,8 +31,8 @@ const VERSION = '2.3.0'
 
 export interface EngineOptions {
   readonly logger: Logger
-  /** What clients are shown. */
-  readonly tls: TlsIdentity
+  /** What clients are shown, and proxies at the peer port. */
+  readonly tls: TlsSides
 }
 
 export interface RunningEngine {
@@ -66,7 +67,7 @@ export async function startEngine(
     throw new EngineError(`flag -existing-engine: ${places}: ${why}`)
   }
   const front = createFront({ config, engine, logger, etcd, layout, timeoutMs })
-  const ports = openPorts(front, config, tls)
+  const ports = openPorts(front, { config, tls, hasPeerPort: engine.hasPeerPort })
   const following = front.follower.run()
   const close = async (): Promise<void> => {
     await ports.close()
@@ -173,11 +174,17 @@ function tableOf(front: Front): ReadonlyMap<string, Handler> {
   ])
 }
 
+interface PortsOptions {
+  readonly config: Config
+  readonly tls: TlsSides
+  readonly hasPeerPort: boolean
+}
+
 function openPorts(
   front: Front,
-  { corsOrigins, listenClientURLs }: Config,
-  tls: TlsIdentity,
+  { config, tls, hasPeerPort }: PortsOptions,
 ): { listen(): Promise<void>; close(): Promise<void> } {
+  const { corsOrigins, listenClientURLs } = config
   const { logger, fdLimit } = front
   const router = new PathRouter({
     keys: (request, key, responder) => serveKeys(front, request, key, responder),
@@ -191,15 +198,20 @@ function openPorts(
     upgrade: (_request, socket) =>
       socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'),
   })
-  const clients = new ClientListener({ full, route, logger, fdLimit, tls })
+  const clients = new ClientListener({ full, route, logger, fdLimit, tls: tls.clients })
+  const peers = hasPeerPort
+    ? createPeerPorts(front, { config, tls: tls.peers, version: VERSION })
+    : undefined
   return {
     listen: async () => {
       for (const url of listenClientURLs) {
         await clients.listen(url)
         logger.info(`etcdmain: listening for client requests on ${url.origin}`)
       }
+      await peers?.listen()
     },
     close: async () => {
+      peers?.close()
       clients.drain()
       await clients.ended(DRAIN_MS)
       clients.close()

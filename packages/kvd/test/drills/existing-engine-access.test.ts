@@ -144,3 +144,22 @@ t.test('members, machines and stats', needsEtcd, async (tt) => {
     /^\{"id":"[0-9a-f]+","name":"","peerURLs":\["http:\/\/127.0.0.1:2"\],"clientURLs":\[\]\}\n$/,
   )
 })
+
+t.test('a peer port, when it is asked for, leads proxies to the fronts', needsEtcd, async (tt) => {
+  const etcd = await startEtcd(tt)
+  const ports = await freePorts()
+  const told = `http://127.0.0.1:${ports.peer}`
+  const urls = [`http://127.0.0.1:${ports.client}`, 'http://f2:4001']
+  const flags = ['--existing-engine', etcd.url, '--advertise-client-urls', urls.join(',')]
+  flags.push('--initial-advertise-peer-urls', `${told},http://f2:2380`)
+  const result = await tryLaunch({ dir: tt.testdir({}), ports, flags })
+  if (!('store' in result)) throw new Error(result.exit.stderr)
+  const { store } = result
+  tt.teardown(async () => await store.kill('SIGTERM'))
+  const members = await fetch(`${told}/members`)
+  tt.match(members.headers.get('x-etcd-cluster-id'), /^[0-9a-f]+$/)
+  tt.match(await members.json(), [
+    { name: 'default', peerURLs: [told, 'http://f2:2380'], clientURLs: urls },
+  ])
+  tt.equal((await fetch(`${told}/v2/keys/`)).status, 404)
+})
