@@ -148,6 +148,7 @@ function createFront({ config, engine, logger, etcd, layout, timeoutMs }: FrontP
     startedAtMs: nowMs(),
     fdLimit: readFdLimit(),
     watchBytesMax: WATCH_BYTES_MAX,
+    removedMembers: new Set(),
     lastWritten: 0,
     setLogLevel: (level) => logger.setLevel(level),
   }

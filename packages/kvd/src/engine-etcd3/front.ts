@@ -28,6 +28,8 @@ export interface Front {
   readonly fdLimit: number
   /** Bytes of events that a slow watcher may leave unread before its answer ends. */
   readonly watchBytesMax: number
+  /** Ids of the members that this front has removed: to etcd v3 they are as if they had never been. */
+  readonly removedMembers: Set<string>
   /** Revision of the newest write of this front. */
   lastWritten: number
   setLogLevel(level: LogLevel): void

@@ -30,7 +30,7 @@ export function serveMembers(
   answer(front, request, id).then(
     ({ status, body }) => responder.reply(status, body === '' ? head : `${head}${JSON_TYPE}`, body),
     (error: unknown) => {
-      const { status, message } = problemOf(error, id)
+      const { status, message } = problemOf(error, { front, request, id })
       responder.reply(status, `${head}${JSON_TYPE}`, JSON.stringify({ message }))
     },
   )
@@ -42,7 +42,7 @@ interface Answer {
 }
 
 async function answer(front: Front, request: RawRequest, id: string): Promise<Answer> {
-  const { etcd } = front
+  const { etcd, removedMembers } = front
   switch (request.method) {
     case 'GET':
       return { status: 200, body: `${JSON.stringify(await readMembers(front, id))}\n` }
@@ -57,9 +57,12 @@ async function answer(front: Front, request: RawRequest, id: string): Promise<An
       await etcd.changeMember({ type: 'update', id: parseId(id), peerURLs })
       return { status: 204, body: '' }
     }
-    default:
-      await etcd.changeMember({ type: 'remove', id: parseId(id) })
+    default: {
+      const removed = parseId(id)
+      await etcd.changeMember({ type: 'remove', id: removed })
+      removedMembers.add(removed)
       return { status: 204, body: '' }
+    }
   }
 }
 
@@ -92,12 +95,27 @@ async function members({ etcd, clientURLs }: Front): Promise<readonly EtcdMember
     }))
 }
 
+interface Asked {
+  readonly front: Front
+  readonly request: RawRequest
+  /** As the client wrote it. */
+  readonly id: string
+}
+
 /** What etcd's refusals mean in v2 (etcd 3.4 etcdserver/api/v3rpc/rpctypes/error.go). */
-function problemOf(error: unknown, id: string): { status: number; message: string } {
+function problemOf(
+  error: unknown,
+  { front, request, id }: Asked,
+): { status: number; message: string } {
   if (error instanceof MembersError) return error
   if (!(error instanceof EtcdError)) throw error
   const { message } = error
-  if (message.includes('member not found')) return { status: 404, message: `No such member: ${id}` }
+  if (message.includes('member not found')) {
+    if (!front.removedMembers.has(parseId(id)))
+      return { status: 404, message: `No such member: ${id}` }
+    if (request.method === 'DELETE')
+      return { status: 410, message: `Member permanently removed: ${id}` }
+  }
   if (message.includes('member ID already exist'))
     return { status: 409, message: 'etcdserver: ID exists' }
   if (message.includes('Peer URLs already exists'))
