@@ -8,6 +8,7 @@ import { assertVerdicts } from './helpers/assert-verdicts.ts'
 import { ONLY_3_4, ONLY_ALONE, without } from './helpers/exceptions.ts'
 import { type ClusterOptions, startCluster, startProxy } from './helpers/start-cluster.ts'
 import { OPENSSL_SKIP, makeTlsFiles } from './helpers/tls-files.ts'
+import { tryAgain } from './helpers/try-again.ts'
 
 const VECTORS_MS = 500_000
 tap.setTimeout(3 * VECTORS_MS)
@@ -61,10 +62,7 @@ const throughProxy: Run = async (t, directory) => {
   return ['--url', url, '--ext', '--skip-tags', 'cli,proxy,readonly,cors']
 }
 
-/**
- * Runs side by side. Keys that live for a second are dead when a command that is to watch them has not
- * started by then: what failed in company is tried once more alone, and told.
- */
+/** Runs side by side. What failed in company is tried once more alone. */
 async function compare(
   t: Test,
   runs: ReadonlyMap<string, Run>,
@@ -79,19 +77,16 @@ async function compare(
     await t.test(what, async (tt) => {
       const settled: Verdict[] = []
       for (const verdict of verdicts)
-        settled.push(verdict.outcome === 'fail' ? await again(tt, flags, verdict) : verdict)
+        settled.push(
+          verdict.outcome === 'fail'
+            ? await tryAgain(tt, verdict, { flags, timeoutMs: VECTORS_MS })
+            : verdict,
+        )
       assertVerdicts(tt, settled)
       const left = settled.filter(({ outcome }) => outcome === 'skip')
       const more = left.filter(({ detail }) => detail !== 'needs single')
       tt.same(more, [], 'none was left out but those that need exactly one member')
     })
-}
-
-async function again(t: Test, flags: readonly string[], failed: Verdict): Promise<Verdict> {
-  t.comment(`tried once more: ${failed.name}\n${failed.detail}`)
-  const [id = ''] = failed.name.split(' ')
-  const verdicts = await runVectors('kv', [...flags, '--filter', id], VECTORS_MS)
-  return verdicts.find(({ name }) => name === failed.name) ?? failed
 }
 
 test('every member of a cluster answers as etcd 2.3.8 did', { skip: VECTORS_SKIP }, async (t) => {

@@ -95,7 +95,7 @@ export function launchMember(
 export async function startProxy(
   t: Test,
   directory: string,
-  { initialCluster, tlsFlags }: LocalKvds,
+  { initialCluster, tlsFlags }: Pick<LocalKvds, 'initialCluster' | 'tlsFlags'>,
   mode: 'on' | 'readonly',
   more: readonly string[] = [],
 ): Promise<string> {
