@@ -9,8 +9,10 @@ import { mergeRuns, RowWriter, type DiskNode, type DiskRow } from './rows.ts'
 
 /** Rows travel to the main thread in packs of this size. */
 const PACK_BYTES = 256 * 1024
+/** And to another member in such: a batch may have to wait until one is read. */
+const SNAPSHOT_PACK_BYTES = 32 * 1024
 /** Rows of table `node` that are read together for a snapshot. */
-const PAGE_ROWS = 500
+const PAGE_ROWS = 100
 /** Packs of so many bytes are merged at the latest, and no more than that at a time. */
 const MERGE_BYTES = 8 * 1024 * 1024
 /** What a batch merges at the least, so that a merge comes to an end. */
@@ -87,7 +89,7 @@ export interface OpenSnapshot {
 
 function nextPack(rows: Iterator<DiskRow>): Uint8Array | undefined {
   const writer = new RowWriter()
-  while (writer.length < PACK_BYTES) {
+  while (writer.length < SNAPSHOT_PACK_BYTES) {
     const { done, value: row } = rows.next()
     if (done === true) break
     if (row.node !== undefined) writer.row(row)
