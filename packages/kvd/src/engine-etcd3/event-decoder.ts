@@ -1,5 +1,5 @@
-import { isBelow, type Action, type StoreEvent } from '../store/event.ts'
-import { viewJson, type NodeView } from '../store/node.ts'
+import { isBelow, StoreEvent, type Action } from '../store/event.ts'
+import type { NodeView } from '../store/node.ts'
 import type { NodeRow } from '../store/store.ts'
 import { depthOf, type Layout } from './layout.ts'
 import type { ChangeEvent, KeyValue } from './messages.ts'
@@ -156,18 +156,11 @@ function eventOf(
   if (node === undefined) return undefined
   const { value, expireAt, createdIndex } = node
   const view: NodeView = isRemoval
-    ? { key, dir: isDir, modifiedIndex: index, createdIndex }
+    ? { key, value: undefined, dir: isDir, expireAt: 0, modifiedIndex: index, createdIndex }
     : { key, value, dir: isDir, expireAt, modifiedIndex: index, createdIndex }
-  return {
-    index,
-    action,
-    space: 'keys',
-    key,
-    removedDir: isRemoval && isDir,
-    refresh: isRefresh,
-    isNew,
-    json: eventJson(action, viewJson(view, timeMs), previousJson(previous, timeMs)),
-  }
+  const removedDir = isRemoval && isDir
+  const head = { index, action, space: 'keys', key, removedDir, refresh: isRefresh, isNew } as const
+  return new StoreEvent(head, { node: view, prev: previousView(previous), timeMs })
 }
 
 function expiryOf(revision: number, change: NodeChange): StoreEvent | undefined {
@@ -175,25 +168,22 @@ function expiryOf(revision: number, change: NodeChange): StoreEvent | undefined 
   if (previous === undefined) return undefined
   const index = indexOf(revision)
   const { key, createdIndex, expireAt } = previous
-  const node = viewJson({ key, modifiedIndex: index, createdIndex }, expireAt)
-  return {
-    index,
-    action: 'expire',
-    space: 'keys',
+  const removedDir = previous.value === undefined
+  const node = {
     key,
-    removedDir: previous.value === undefined,
-    refresh: false,
-    isNew: false,
-    json: eventJson('expire', node, previousJson(previous, expireAt)),
+    value: undefined,
+    dir: false,
+    expireAt: 0,
+    modifiedIndex: index,
+    createdIndex,
   }
+  return new StoreEvent(
+    { index, action: 'expire', space: 'keys', key, removedDir, refresh: false, isNew: false },
+    { node, prev: previousView(previous), timeMs: expireAt },
+  )
 }
 
-function previousJson(previous: NodeRow | undefined, timeMs: number): string | undefined {
+function previousView(previous: NodeRow | undefined): NodeView | undefined {
   if (previous === undefined) return undefined
-  return viewJson({ ...previous, dir: previous.value === undefined }, timeMs)
-}
-
-function eventJson(action: Action, node: string, previous: string | undefined): string {
-  const tail = previous === undefined ? '' : `,"prevNode":${previous}`
-  return `{"action":"${action}","node":${node}${tail}}`
+  return { ...previous, dir: previous.value === undefined }
 }

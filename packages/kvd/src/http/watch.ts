@@ -102,10 +102,11 @@ const LINE_LENGTH_KEPT = 1024 * 1024
 
 /** One text for all who hear of an event, so that it is encoded once. */
 function lineOf(event: StoreEvent): string {
-  if (event.json.length > LINE_LENGTH_KEPT) return `${event.json}\n`
-  if (last.event !== event) {
+  if (last.event === event) return last.line
+  const line = `${event.json}\n`
+  if (line.length <= LINE_LENGTH_KEPT) {
     last.event = event
-    last.line = `${event.json}\n`
+    last.line = line
   }
-  return last.line
+  return line
 }

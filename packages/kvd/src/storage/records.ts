@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import type { Action, StoreEvent } from '../store/event.ts'
+import { StoreEvent, type Action } from '../store/event.ts'
 import type { Space } from '../store/node.ts'
 import { crc32 } from './checksum.ts'
 import type { DiskNode } from './rows.ts'
@@ -51,14 +51,10 @@ export function packEvents(events: readonly StoreEvent[]): string {
 /** The events of `packEvents`; the caller has checked the text's checksum. */
 export function unpackEvents(text: string): readonly StoreEvent[] {
   const rows: readonly EventRow[] = JSON.parse(text)
-  return rows.map(([index, action, space, key, flags, json]) => ({
-    index,
-    action,
-    space,
-    key,
-    removedDir: (flags & 1) !== 0,
-    refresh: (flags & 2) !== 0,
-    isNew: (flags & 4) !== 0,
-    json,
-  }))
+  return rows.map(([index, action, space, key, flags, json]) => {
+    const removedDir = (flags & 1) !== 0
+    const refresh = (flags & 2) !== 0
+    const isNew = (flags & 4) !== 0
+    return new StoreEvent({ index, action, space, key, removedDir, refresh, isNew }, json)
+  })
 }

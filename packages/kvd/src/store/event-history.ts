@@ -2,7 +2,7 @@ import type { StoreEvent } from './event.ts'
 import { refusal, type Refusal } from './errors.ts'
 import { isBelow, isHiddenFrom } from './event.ts'
 
-/** Characters of JSON that the history keeps at the most, whatever the number of events. */
+/** Characters of JSON that the history keeps at the most, whatever the number of events; `length` counts them. */
 const LENGTH_MAX = 64 * 1024 * 1024
 /** Forgotten places at the front of the list before it is cut. */
 const SLACK = 1024
@@ -42,7 +42,7 @@ export class EventHistory {
     if (this.size > 0 && event.index !== this.last + 1)
       throw new Error(`event ${event.index} does not follow ${this.last}`)
     this.#events.push(event)
-    this.#length += event.json.length
+    this.#length += event.length
     while (this.size > this.#capacity || (this.#length > this.#lengthMax && this.size > 1))
       this.#forgetFirst()
   }
@@ -59,7 +59,7 @@ export class EventHistory {
   }
 
   #forgetFirst(): void {
-    this.#length -= this.#events[this.#start]?.json.length ?? 0
+    this.#length -= this.#events[this.#start]?.length ?? 0
     this.#events[this.#start] = undefined
     this.#start += 1
     if (this.#start < SLACK || this.#start < this.#events.length / 2) return

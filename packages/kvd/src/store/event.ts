@@ -1,10 +1,11 @@
-import type { Space } from './node.ts'
+import { keyedJson, type NodeView, type Space } from './node.ts'
+import { escapeJson } from './text.ts'
 
 export type Action =
   'get' | 'set' | 'create' | 'update' | 'compareAndSwap' | 'delete' | 'compareAndDelete' | 'expire'
 
-/** One change of the store. Its JSON is made once and serves the writer, the watchers and the history. */
-export interface StoreEvent {
+/** What an event tells besides its nodes. */
+interface EventHead {
   readonly index: number
   readonly action: Action
   readonly space: Space
@@ -15,8 +16,79 @@ export interface StoreEvent {
   readonly refresh: boolean
   /** There was nothing under this key before. */
   readonly isNew: boolean
+}
+
+/** What the JSON of an event is made of: views that no later change of the nodes reaches. */
+interface Content {
+  readonly node: NodeView
+  readonly prev: NodeView | undefined
+  /** The TTLs shown are what is left then. */
+  readonly timeMs: number
+}
+
+/** Characters of an event's JSON besides keys, values and expirations, its numbers being long ones. */
+const EVENT_LENGTH = 32
+const VIEW_LENGTH = 72
+const EXPIRY_LENGTH = 56
+/** How much longer than its `length` says the JSON may be and still be kept. */
+const KEPT_FACTOR = 1.5
+
+/**
+ * One change of the store. Its JSON is made when somebody first asks, as most members are never
+ * asked, and then serves the writer, the watchers and the history.
+ */
+export class StoreEvent implements EventHead {
+  readonly index: number
+  readonly action: Action
+  readonly space: Space
+  readonly key: string
+  readonly removedDir: boolean
+  readonly refresh: boolean
+  readonly isNew: boolean
+  /**
+   * About how many characters of JSON it keeps, or could: exact for an event that came as JSON, else
+   * an estimate that leaves escapes out. JSON that is much longer is made for each who asks, so that
+   * a sum of lengths bounds what is in memory.
+   */
+  readonly length: number
+  #content: Content | string
+
+  /** @param content a text is the JSON itself */
+  constructor(head: EventHead, content: Content | string) {
+    this.index = head.index
+    this.action = head.action
+    this.space = head.space
+    this.key = head.key
+    this.removedDir = head.removedDir
+    this.refresh = head.refresh
+    this.isNew = head.isNew
+    this.length = typeof content === 'string' ? content.length : contentLength(content)
+    this.#content = content
+  }
+
   /** `{"action":...}` without newline. */
-  readonly json: string
+  get json(): string {
+    const content = this.#content
+    if (typeof content === 'string') return content
+    const json = eventJson(this.action, content)
+    if (json.length <= KEPT_FACTOR * this.length) this.#content = json
+    return json
+  }
+}
+
+function contentLength({ node, prev }: Content): number {
+  return EVENT_LENGTH + viewLength(node) + (prev === undefined ? 0 : viewLength(prev))
+}
+
+function viewLength({ key, value, expireAt }: NodeView): number {
+  return VIEW_LENGTH + key.length + (value?.length ?? 0) + (expireAt === 0 ? 0 : EXPIRY_LENGTH)
+}
+
+function eventJson(action: Action, { node, prev, timeMs }: Content): string {
+  const key = escapeJson(node.key)
+  const json = keyedJson(key, node, timeMs)
+  if (prev === undefined) return `{"action":"${action}","node":${json}}`
+  return `{"action":"${action}","node":${json},"prevNode":${keyedJson(key, prev, timeMs)}}`
 }
 
 /** True when `key` lies strictly below `dir`. */

@@ -1,4 +1,4 @@
-import { compareText, quoteJson } from './text.ts'
+import { compareText, escapeJson, quoteJson } from './text.ts'
 
 /** Trees that share one index and one history: cluster data, the users' keys, users and roles. */
 export const SPACES = ['cluster', 'keys', 'auth'] as const
@@ -69,33 +69,42 @@ function ttlSeconds(expireAt: number, nowMs: number): number {
 /** What an answer shows of a node. Members that are absent are left out of the JSON. */
 export interface NodeView {
   readonly key: string
-  readonly value?: string | undefined
-  readonly dir?: boolean
-  readonly expireAt?: number
-  readonly nodes?: string
+  readonly value: string | undefined
+  readonly dir: boolean
+  readonly expireAt: number
   readonly modifiedIndex: number
   readonly createdIndex: number
 }
 
 /** JSON of a node in the wire's order of members (kvd.md 2.5). */
-export function viewJson(view: NodeView, nowMs: number): string {
-  return `{${headJson(view, nowMs)}${tailJson(view)}`
+function viewJson(view: NodeView, nowMs: number): string {
+  return keyedJson(escapeJson(view.key), view, nowMs)
 }
 
-/** The members before `nodes`. The root shows no key. */
-function headJson(view: NodeView, nowMs: number): string {
-  if (view.key === '/') return '"dir":true'
-  let text = `"key":${quoteJson(view.key)}`
-  if (view.value !== undefined) text += `,"value":${quoteJson(view.value)}`
-  if (view.dir === true) text += ',"dir":true'
-  const { expireAt = 0 } = view
-  return expireAt === 0 ? text : text + expiryJson(expireAt, nowMs)
+/**
+ * The same for who has escaped the key already. The root shows neither key nor indexes. As one text,
+ * with few parts: a leader makes two of them for each write.
+ */
+export function keyedJson(key: string, view: NodeView, nowMs: number): string {
+  if (view.key === '/') return '{"dir":true}'
+  const { value, expireAt, modifiedIndex, createdIndex } = view
+  const dir = view.dir ? ',"dir":true' : ''
+  const expiry = expireAt === 0 ? '' : expiryJson(expireAt, nowMs)
+  if (value === undefined)
+    return `{"key":"${key}"${dir}${expiry},"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
+  return `{"key":"${key}","value":"${escapeJson(value)}"${dir}${expiry},"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
 }
 
-/** The members after `nodes` and the closing brace. The root shows no indexes. */
-function tailJson(view: NodeView): string {
-  if (view.key === '/') return '}'
-  return `,"modifiedIndex":${view.modifiedIndex},"createdIndex":${view.createdIndex}}`
+/** Of a directory, the members before `nodes`. */
+function headJson({ key, expireAt }: Node, nowMs: number): string {
+  if (key === '/') return '{"dir":true'
+  return `{"key":${quoteJson(key)},"dir":true${expireAt === 0 ? '' : expiryJson(expireAt, nowMs)}`
+}
+
+/** Of a directory, the members after `nodes` and the closing brace. */
+function tailJson({ key, modifiedIndex, createdIndex }: Node): string {
+  if (key === '/') return '}'
+  return `,"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
 }
 
 function expiryJson(expireAt: number, nowMs: number): string {
@@ -138,7 +147,7 @@ export function nodeJson(top: Node, listing: Listing): string {
   const levels: Level[] = []
   const enter = (node: Node): void => {
     const children = shownChildren(node, listing.sorted)
-    text += `{${headJson(bareView(node), listing.nowMs)}${children.length > 0 ? ',"nodes":[' : ''}`
+    text += headJson(node, listing.nowMs) + (children.length > 0 ? ',"nodes":[' : '')
     levels.push({ node, children, at: 0 })
   }
   enter(top)

@@ -1,13 +1,12 @@
 import type { Command } from './command.ts'
 import { isRefusal, refusal, type Refusal } from './errors.ts'
-import type { Action, StoreEvent } from './event.ts'
+import { StoreEvent, type Action } from './event.ts'
 import { EventHistory } from './event-history.ts'
 import {
   bareView,
   createNode,
   nameOf,
   nodeJson,
-  viewJson,
   type Node,
   type NodeView,
   type Space,
@@ -166,7 +165,7 @@ export class Store {
 
   /** A set over a file makes a new file, or an empty directory, in its place. */
   #replace(entry: Command, node: Node): StoreEvent {
-    const prev = viewJson(bareView(node), entry.time)
+    const prev = bareView(node)
     node.createdIndex = this.#index + 1
     node.modifiedIndex = this.#index + 1
     if (entry.dir) {
@@ -175,8 +174,7 @@ export class Store {
     } else if (!entry.refresh) node.value = entry.value
     this.#tree.touch(node)
     this.#tree.setExpiry(node, permanentBefore2000(entry.expireAt))
-    const kind = { isRefresh: entry.refresh, isNew: false }
-    return this.#emit('set', entry, bareView(node), prev, kind)
+    return this.#emit('set', entry, bareView(node), prev)
   }
 
   #createInOrder(entry: Command): StoreEvent | Refusal {
@@ -201,8 +199,7 @@ export class Store {
         expireAt: permanentBefore2000(entry.expireAt),
       }),
     )
-    const kind = { isRefresh: false, isNew: true }
-    return this.#emit(action, entry, bareView(node), undefined, kind)
+    return this.#emit(action, entry, bareView(node), undefined)
   }
 
   #update(entry: Command): StoreEvent | Refusal {
@@ -226,7 +223,7 @@ export class Store {
 
   /** New value and TTL for a node that stays. A directory keeps its own modifiedIndex (kvd.md 4). */
   #rewrite(action: 'update' | 'compareAndSwap', entry: Command, node: Node): StoreEvent {
-    const prev = viewJson(bareView(node), entry.time)
+    const prev = bareView(node)
     if (node.children === undefined) {
       if (!entry.refresh) node.value = entry.value
       node.modifiedIndex = this.#index + 1
@@ -241,7 +238,7 @@ export class Store {
       modifiedIndex: this.#index + 1,
       createdIndex: node.createdIndex,
     }
-    return this.#emit(action, entry, view, prev, { isRefresh: entry.refresh, isNew: false })
+    return this.#emit(action, entry, view, prev)
   }
 
   #delete(entry: Command): StoreEvent | Refusal {
@@ -284,20 +281,27 @@ export class Store {
     node: Node,
     timeMs: number,
   ): StoreEvent {
-    const prev = viewJson(bareView(node), timeMs)
+    const prev = bareView(node)
     const isDir = node.children !== undefined
     const view = {
       key: node.key,
+      value: undefined,
       dir: isDir && action !== 'expire',
+      expireAt: 0,
       modifiedIndex: this.#index + 1,
       createdIndex: node.createdIndex,
     }
     this.#index += 1
-    const event = this.#event(action, node.space, view, prev, timeMs, {
+    const head = {
+      index: this.#index,
+      action,
+      space: node.space,
+      key: node.key,
       removedDir: isDir,
-      isRefresh: false,
+      refresh: false,
       isNew: false,
-    })
+    }
+    const event = new StoreEvent(head, { node: view, prev, timeMs })
     const isWatched = node.space === 'keys'
     // Whoever is told of the event may at once look for it in the history.
     this.history.add(event)
@@ -308,43 +312,22 @@ export class Store {
     return event
   }
 
-  #emit(
-    action: Action,
-    entry: Command,
-    view: NodeView,
-    prev: string | undefined,
-    kind: { readonly isRefresh: boolean; readonly isNew: boolean },
-  ): StoreEvent {
+  /** @param prev the node before; undefined when it is new */
+  #emit(action: Action, entry: Command, node: NodeView, prev: NodeView | undefined): StoreEvent {
     this.#index += 1
-    const event = this.#event(action, entry.space, view, prev, entry.time, {
-      isRefresh: kind.isRefresh,
-      isNew: kind.isNew,
+    const head = {
+      index: this.#index,
+      action,
+      space: entry.space,
+      key: node.key,
       removedDir: false,
-    })
+      refresh: entry.refresh && prev !== undefined,
+      isNew: prev === undefined,
+    }
+    const event = new StoreEvent(head, { node, prev, timeMs: entry.time })
     this.history.add(event)
     this.#notify(event)
     return event
-  }
-
-  #event(
-    action: Action,
-    space: Space,
-    view: NodeView,
-    prev: string | undefined,
-    timeMs: number,
-    kind: { readonly isRefresh: boolean; readonly isNew: boolean; readonly removedDir: boolean },
-  ): StoreEvent {
-    const tail = prev === undefined ? '' : `,"prevNode":${prev}`
-    return {
-      index: this.#index,
-      action,
-      space,
-      key: view.key,
-      removedDir: kind.removedDir,
-      refresh: kind.isRefresh,
-      isNew: kind.isNew,
-      json: `{"action":"${action}","node":${viewJson(view, timeMs)}${tail}}`,
-    }
   }
 
   #notify(event: StoreEvent): void {

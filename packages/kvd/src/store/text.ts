@@ -69,11 +69,18 @@ const GO_ESCAPES: Readonly<Record<string, string>> = {
 
 /** A JSON string as Go's encoder writes it (kvd.md 2.5): HTML signs escaped, bad bytes as U+FFFD. */
 export function quoteJson(text: string): string {
-  if (PLAIN.test(text)) return `"${text}"`
-  return JSON.stringify(text).replace(
-    /[<>&\u2028\u2029]|\\ud[89a-f][0-9a-f]{2}|\\[\s\S]/g,
-    (found) => GO_ESCAPES[found] ?? (found.startsWith('\\ud') ? '\\ufffd' : found),
-  )
+  return `"${escapeJson(text)}"`
+}
+
+/** What stands between the quotes of `quoteJson`. */
+export function escapeJson(text: string): string {
+  if (PLAIN.test(text)) return text
+  return JSON.stringify(text)
+    .slice(1, -1)
+    .replace(
+      /[<>&\u2028\u2029]|\\ud[89a-f][0-9a-f]{2}|\\[\s\S]/g,
+      (found) => GO_ESCAPES[found] ?? (found.startsWith('\\ud') ? '\\ufffd' : found),
+    )
 }
 
 /** Order of the bytes behind two texts, as Go sorts strings. */

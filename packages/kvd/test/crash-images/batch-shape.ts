@@ -89,7 +89,7 @@ export function contentOf(store: Store): string {
     index: store.index,
     rows: [...store.rows()].map((row) => JSON.stringify(row)).toSorted(),
     stats: store.statsJson(),
-    events: eventsFrom(store, history.first),
+    events: packEvents(eventsFrom(store, history.first)),
     nextExpiry: store.nextExpiry,
   })
 }

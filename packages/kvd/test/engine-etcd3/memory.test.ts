@@ -5,7 +5,7 @@ import type { KeyValue } from '../../src/engine-etcd3/messages.ts'
 import { RecentEvents } from '../../src/engine-etcd3/recent-events.ts'
 import { Turns } from '../../src/engine-etcd3/turns.ts'
 import { keysOf, scopeOf } from '../../src/engine-etcd3/view.ts'
-import type { StoreEvent } from '../../src/store/event.ts'
+import { StoreEvent } from '../../src/store/event.ts'
 import { createInOrder, remove, set } from '../helpers/commands.ts'
 
 const layout = new Layout('/p')
@@ -59,8 +59,8 @@ t.test(
 )
 
 function event(index: number, key = '/k'): StoreEvent {
-  const rest = { removedDir: false, refresh: false, isNew: false, json: '' }
-  return { index, action: 'set', space: 'keys', key, ...rest }
+  const rest = { removedDir: false, refresh: false, isNew: false }
+  return new StoreEvent({ index, action: 'set', space: 'keys', key, ...rest }, '')
 }
 
 t.test('recent events are found by index, which may have gaps', async (tt) => {

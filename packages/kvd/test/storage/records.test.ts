@@ -16,6 +16,7 @@ import {
   unpackEvents,
 } from '../../src/storage/records.ts'
 import type { DiskNode } from '../../src/storage/rows.ts'
+import type { StoreEvent } from '../../src/store/event.ts'
 import { NOW, remove, set, storeOf, sync } from '../helpers/commands.ts'
 
 const bytes = fc.uint8Array({ maxLength: 40 })
@@ -112,9 +113,26 @@ t.test('events survive as one text', async (tt) => {
       [false, false, false],
     ],
   )
-  tt.strictSame(unpackEvents(packEvents(events)), events)
+  const again = unpackEvents(packEvents(events))
+  tt.strictSame(again.map(factsOf), events.map(factsOf))
+  tt.equal(packEvents(again), packEvents(events))
+  for (const { length, json } of again) tt.equal(length, json.length, 'only its JSON is kept')
   tt.same(unpackEvents(packEvents([])), [])
 })
+
+/** All that an event tells. */
+function factsOf({
+  index,
+  action,
+  space,
+  key,
+  removedDir,
+  refresh,
+  isNew,
+  json,
+}: StoreEvent): object {
+  return { index, action, space, key, removedDir, refresh, isNew, json }
+}
 
 let files = 0
 

@@ -6,6 +6,7 @@ import { dumpStore } from '../../src/dump.ts'
 import { Machine } from '../../src/machine.ts'
 import type { Replica } from '../../src/replica/replica.ts'
 import { openDisk } from '../../src/storage/disk.ts'
+import { packEvents } from '../../src/storage/records.ts'
 import type { Command } from '../../src/store/command.ts'
 import type { Refusal } from '../../src/store/errors.ts'
 import type { StoreEvent } from '../../src/store/event.ts'
@@ -65,11 +66,12 @@ async function start(directory: string, snapshotCount: number): Promise<Running>
 /** Everything that a client could tell two stores apart by. */
 function contentOf(store: Store): object {
   const { history } = store
+  const indexes = Array.from({ length: history.size }, (_, at) => history.first + at)
   return {
     index: store.index,
     rows: [...store.rows()].map((row) => JSON.stringify(row)).toSorted(),
     stats: store.statsJson().replace(/"gets\w+":\d+,/g, ''),
-    events: Array.from({ length: history.size }, (_, at) => history.at(history.first + at)),
+    events: packEvents(indexes.flatMap((index) => history.at(index) ?? [])),
     nextExpiry: store.nextExpiry,
   }
 }

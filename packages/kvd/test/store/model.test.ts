@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { packEvents } from '../../src/storage/records.ts'
 import { isRefusal } from '../../src/store/errors.ts'
 import { Store, type NodeRow } from '../../src/store/store.ts'
 import { compareText } from '../../src/store/text.ts'
@@ -161,7 +162,7 @@ class Comparison {
   }
 
   hash(): string {
-    const text = JSON.stringify([eventsOf(this.#store), [...this.#store.rows()]])
+    const text = JSON.stringify([packEvents(eventsOf(this.#store)), [...this.#store.rows()]])
     return createHash('sha256').update(text).digest('hex')
   }
 }

@@ -156,6 +156,24 @@ t.test('expiry', async (tt) => {
   tt.equal(store.counter('expireCount'), 3)
 })
 
+t.test('a key is found in a directory that went away and came back', async (tt) => {
+  const store = storeOf([
+    set('/d/x', { value: '1' }),
+    set('/d/x', { value: '2' }),
+    remove('/d', { recursive: true }),
+  ])
+  const { index } = store
+  tt.equal(textOf(store.apply(update('/d/x'))), `100 /d @${index}`)
+  store.apply(set('/d/x', { value: '3' }))
+  tt.equal(store.peek('keys', '/d/x'), '3')
+  store.apply(set('/d/x', { value: '4', space: 'auth' }))
+  tt.equal(store.peek('keys', '/d/x'), '3', 'each space has its own')
+  tt.equal(store.peek('keys', '/dx'), undefined)
+  tt.equal(textOf(store.apply(set('/d/x/y'))), `104 /d/x @${store.index}`)
+  tt.equal(textOf(store.apply(update('/d/x/y'))), `104 /d/x @${store.index}`)
+  tt.same(store.peekNames('keys', '/d'), ['x'])
+})
+
 t.test('time does not go back behind a sync', async (tt) => {
   const store = storeOf([sync(NOW + 9000), set('/k', { time: NOW + 1000, expireAt: NOW + 3000 })])
   tt.equal(store.syncTime, NOW + 9000)
