@@ -45,9 +45,9 @@ export function createNode(fields: NodeFields): Node {
   }
 }
 
-/** Last component of a key; empty for the root. */
-export function nameOf(key: string): string {
-  return key.slice(key.lastIndexOf('/') + 1)
+/** Last component of the key of one of `parent`'s children. */
+export function nameBelow(parent: Node, key: string): string {
+  return key.slice(parent.parent === undefined ? 1 : parent.key.length + 1)
 }
 
 export function childKey(parent: Node, name: string): string {

@@ -5,7 +5,7 @@ import { EventHistory } from './event-history.ts'
 import {
   bareView,
   createNode,
-  nameOf,
+  nameBelow,
   nodeJson,
   type Node,
   type NodeView,
@@ -188,7 +188,7 @@ export class Store {
     const next = this.#index + 1
     const parent = this.#tree.makeParent(entry.space, key, next, this.#index)
     if (isRefusal(parent)) return parent
-    if (parent.children?.has(nameOf(key)) === true) return refusal(105, key, this.#index)
+    if (parent.children?.has(nameBelow(parent, key)) === true) return refusal(105, key, this.#index)
     const node = this.#tree.add(
       createNode({
         key,
@@ -395,7 +395,7 @@ export class Store {
     for (const row of rows) {
       const above = row.key.slice(0, row.key.lastIndexOf('/')) || '/'
       const parent = this.#tree.find(row.space, above, 0)
-      if (isRefusal(parent) || parent.children?.has(nameOf(row.key)) !== false)
+      if (isRefusal(parent) || parent.children?.has(nameBelow(parent, row.key)) !== false)
         throw new Error(`row ${row.key} has no place in the tree`)
       const node = createNode({ ...row, parent, index: row.createdIndex })
       node.modifiedIndex = row.modifiedIndex

@@ -1,11 +1,13 @@
 import { isRefusal, refusal, type Refusal } from './errors.ts'
-import { childKey, createNode, nameOf, SPACES, type Node, type Space } from './node.ts'
+import { childKey, createNode, nameBelow, SPACES, type Node, type Space } from './node.ts'
 import { TtlHeap } from './ttl-heap.ts'
 
 interface Removed {
   readonly space: Space
   readonly key: string
 }
+
+const SLASH = 0x2f
 
 /** Rows for the disk: nodes written or gone since the last call of `takeChanges`. None comes twice. */
 export interface TreeChanges {
@@ -24,6 +26,8 @@ export class Tree {
   #removed: Removed[] = []
   #count = 0
   #dirtyLength = 0
+  /** The directory above the key that was asked for last. */
+  #lastDir: Node | undefined
 
   constructor() {
     const root = (space: Space): Node =>
@@ -52,13 +56,14 @@ export class Tree {
 
   /** A node, or why there is none: 100 names the first missing component, 104 the file in the way. */
   find(space: Space, key: string, index: number): Node | Refusal {
-    let node = this.#roots[space]
+    let node = this.#lastDirAbove(space, key)
     if (key === '/') return node
-    for (let start = 1; ;) {
+    for (let start = startBelow(node); ;) {
       const slash = key.indexOf('/', start)
       const name = slash === -1 ? key.slice(start) : key.slice(start, slash)
       if (node.children === undefined) return refusal(104, node.key, index)
       const child = node.children.get(name)
+      if (slash === -1) this.#lastDir = node
       if (child === undefined) return refusal(100, childKey(node, name), index)
       if (slash === -1) return child
       node = child
@@ -66,13 +71,24 @@ export class Tree {
     }
   }
 
+  /** Where the way to `key` begins: many keys of one directory come in a row. */
+  #lastDirAbove(space: Space, key: string): Node {
+    const dir = this.#lastDir
+    const isAbove =
+      dir?.space === space && key.startsWith(dir.key) && key.charCodeAt(dir.key.length) === SLASH
+    return isAbove ? dir : this.#roots[space]
+  }
+
   /** The directory above `key`, made with all that is missing on the way; 104 when a file is in the way. */
   makeParent(space: Space, key: string, index: number, currentIndex: number): Node | Refusal {
-    let node = this.#roots[space]
-    for (let start = 1; ;) {
+    let node = this.#lastDirAbove(space, key)
+    for (let start = startBelow(node); ;) {
       if (node.children === undefined) return refusal(104, node.key, currentIndex)
       const slash = key.indexOf('/', start)
-      if (slash === -1) return node
+      if (slash === -1) {
+        this.#lastDir = node
+        return node
+      }
       const name = key.slice(start, slash)
       node =
         node.children.get(name) ??
@@ -92,7 +108,8 @@ export class Tree {
 
   /** Puts a node below its parent, which must be a directory without a child of that name. */
   add(node: Node): Node {
-    node.parent?.children?.set(nameOf(node.key), node)
+    const { parent } = node
+    parent?.children?.set(nameBelow(parent, node.key), node)
     this.#count += 1
     if (node.expireAt !== 0) this.#heap.push(node)
     this.touch(node)
@@ -117,12 +134,14 @@ export class Tree {
 
   /** Takes a node out with all below it; `onRemoved` hears of each key, children first. */
   remove(node: Node, onRemoved: (key: string) => void): void {
-    node.parent?.children?.delete(nameOf(node.key))
+    const { parent } = node
+    parent?.children?.delete(nameBelow(parent, node.key))
     if (node.children === undefined) {
       this.#forget(node)
       onRemoved(node.key)
       return
     }
+    this.#lastDir = undefined
     for (const gone of childrenFirst(node)) {
       this.#forget(gone)
       onRemoved(gone.key)
@@ -158,6 +177,11 @@ export class Tree {
   *nodes(): Generator<Node> {
     for (const space of SPACES) yield* below(this.#roots[space])
   }
+}
+
+/** Where in the key of something below `dir` the next name begins. */
+function startBelow(dir: Node): number {
+  return dir.parent === undefined ? 1 : dir.key.length + 1
 }
 
 /** Without recursion: a tree may be as deep as a request line is long. */
