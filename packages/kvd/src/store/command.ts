@@ -177,9 +177,15 @@ export function decodeCommand(bytes: Buffer): Command {
 }
 
 function textEnd(bytes: Buffer, at: number): number {
-  const end = at + 4 + bytes.readUInt32LE(at)
+  const end = at + 4 + readU32(bytes, at)
   if (end > bytes.length) throw new Error('no command: a text ends behind the frame')
   return end
+}
+
+/** Less dear than the method of a buffer, which checks what `textEnd` does anyway. */
+function readU32(bytes: Buffer, at: number): number {
+  const low = (bytes[at] ?? 0) + (bytes[at + 1] ?? 0) * 0x100
+  return low + (bytes[at + 2] ?? 0) * 0x1_0000 + (bytes[at + 3] ?? 0) * 0x100_0000
 }
 
 function readText(bytes: Buffer, from: number, end: number, isText: boolean): string {
