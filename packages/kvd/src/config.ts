@@ -11,6 +11,7 @@ import { badValue, ConfigError } from './config-error.ts'
 import { readExistingEngine, withoutPassword, type ExistingEngine } from './existing-engine.ts'
 import { shownUrl } from './discovery/shown-url.ts'
 import { FLAGS } from './flags.ts'
+import { readTestHooks, TEST_HOOK_NAMES, testHookWarnings, type TestHooks } from './test-hooks.ts'
 import {
   address,
   hasCertificate,
@@ -57,6 +58,7 @@ export interface Config {
   readonly clientTls: TlsConfig
   readonly peerTls: TlsConfig
   readonly isDebug: boolean
+  readonly testHooks: TestHooks
   /** Text for the log: what is set, and by what. */
   readonly given: ReturnType<Options['given']>
   readonly warnings: readonly string[]
@@ -105,7 +107,8 @@ export function readInvocation(argv: readonly string[], env: Environment): Invoc
   const [extra] = parsed.rest
   if (extra !== undefined) throw verifyError(`'${extra}' is not a valid flag.`)
   const { options, warnings } = readOptions(parsed.values, env)
-  const config = check(options, warnings)
+  const testHooks = readTestHooks(env)
+  const config = check(options, [...warnings, ...testHookWarnings(testHooks)], testHooks)
   const source = options.string('dump')
   if (source === '') return { type: 'run', config }
   if (source !== 'image' && source !== 'log') throw badValue('dump', source, 'must be image or log')
@@ -134,7 +137,9 @@ function readOptions(
     const environment = environmentLayer(FLAGS, env, PREFIXES, flags)
     const options = new Options(FLAGS, [flagLayer(flags), environment])
     const warnings = [
-      ...environment.unknown.map((name) => `unrecognized environment variable ${name}`),
+      ...environment.unknown
+        .filter((name) => !TEST_HOOK_NAMES.includes(name))
+        .map((name) => `unrecognized environment variable ${name}`),
       ...environment.shadowed.map(
         ({ variable }) =>
           `recognized environment variable ${variable}, but unused: shadowed by corresponding flag`,
@@ -157,7 +162,7 @@ function readOptions(
   }
 }
 
-function check(options: Options, warnings: readonly string[]): Config {
+function check(options: Options, warnings: readonly string[], testHooks: TestHooks): Config {
   const proxy = readProxy(options)
   const clusterState = readState(options)
   const existingEngine = readExistingEngine(options)
@@ -209,6 +214,7 @@ function check(options: Options, warnings: readonly string[]): Config {
     peerTls,
     isDebug:
       options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
+    testHooks,
     given: options
       .given()
       .map(withoutPassword)

@@ -44,6 +44,8 @@ export interface MemberParts {
   readonly fdLimit: number
   readonly failed: Promise<DiskError>
   readonly tls: TlsSides
+  /** The wall clock, milliseconds since 1970. It may jump. */
+  readonly wallMs: () => number
 }
 
 /** All parts of a member, in the order in which they start and end. */
@@ -145,7 +147,7 @@ export class Member {
 
   /** Makes sure that the cluster knows how to reach this member, and which version it has. */
   #keepJoined(): () => void {
-    const { replica, cluster, config, logger } = this.#parts
+    const { replica, cluster, config, logger, wallMs } = this.#parts
     let isVersionTold = false
     let isDeciding = false
     const tellVersion = (): void => {
@@ -157,7 +159,7 @@ export class Member {
       void this.#publish()
       if (!replica.isLeader || cluster.version !== undefined || isDeciding) return
       isDeciding = true
-      replica.propose(versionCommand(Date.now()), () => {
+      replica.propose(versionCommand(wallMs()), () => {
         isDeciding = false
         tellVersion()
       })
@@ -202,12 +204,12 @@ export class Member {
   #isPublishing = false
 
   async #publish(): Promise<void> {
-    const { replica, cluster, config, logger } = this.#parts
+    const { replica, cluster, config, logger, wallMs } = this.#parts
     // Nobody takes anything from who was removed: its end would wait for an answer.
     if (this.#isPublishing || this.#isPublished() || cluster.isRemoved(cluster.localId)) return
     this.#isPublishing = true
     const { name, clientURLs } = config
-    const entry = attributesCommand(cluster.localId, { name, clientURLs }, Date.now())
+    const entry = attributesCommand(cluster.localId, { name, clientURLs }, wallMs())
     const outcome = await replica.proposeAsync(entry)
     this.#isPublishing = false
     if (outcome === undefined || isRefusal(outcome)) return
@@ -239,6 +241,7 @@ function openClients({
   peers,
   fdLimit,
   tls,
+  wallMs,
 }: MemberParts): {
   clients: ClientListener
   sockets: WatchSockets
@@ -250,16 +253,16 @@ function openClients({
     maxFiles: fdLimit,
     messages: peers,
   })
-  const auth = openAuth(store, replica, logger)
+  const auth = openAuth({ store, replica, logger, wallMs })
   const context: HttpContext = {
     store,
     replica,
     cluster,
-    nowMs: Date.now,
+    nowMs: wallMs,
     gate: () => (auth.rules.isEnabled ? auth.gate : undefined),
     guardWatch: (watch) => auth.gate.guardWatch(watch),
     counters: metrics,
-    startedAtMs: Date.now(),
+    startedAtMs: wallMs(),
     fdLimit,
     setLogLevel: (level) => logger.setLevel(level),
     metrics: async () => await metrics.render(),
@@ -283,11 +286,16 @@ function openClients({
 }
 
 /** Users, roles and who may do what; running watches end when their rights do. */
-function openAuth(
-  store: Store,
-  replica: Replica,
-  logger: Logger,
-): { rules: AuthRules; gate: AuthGate; changes: AuthChanges } {
+function openAuth({
+  store,
+  replica,
+  logger,
+  wallMs: nowMs,
+}: Pick<MemberParts, 'store' | 'replica' | 'logger' | 'wallMs'>): {
+  rules: AuthRules
+  gate: AuthGate
+  changes: AuthChanges
+} {
   const rules = new AuthRules({
     peek: (key) => store.peek('auth', key),
     peekNames: (key) => store.peekNames('auth', key),
@@ -297,7 +305,6 @@ function openAuth(
   )
   const gate = new AuthGate({ rules, passwords, logger })
   store.onAuthChange(() => gate.changed())
-  const nowMs = Date.now
   const changes = new AuthChanges({ store, replica, rules, passwords, logger, nowMs })
   return { rules, gate, changes }
 }

@@ -11,6 +11,7 @@ import type { Birth } from './replica/options.ts'
 import { Replica } from './replica/replica.ts'
 import { DiskError, openDisk, type Disk } from './storage/disk.ts'
 import { Store } from './store/store.ts'
+import { wallClock } from './test-hooks.ts'
 import type { TlsSides } from './tls/tls-sides.ts'
 
 /** So many images' rows wait before they are merged into one table: most keys have changed more than once by then. */
@@ -79,6 +80,7 @@ async function createMember({
   const identity = birth?.identity ?? known
   if (identity === undefined) throw new Error('a member without data and without identity')
   const store = new Store({ historySize: config.eventHistory })
+  const wallMs = wallClock(config.testHooks.clockOffsetFile)
   const peers = new Peers({
     identity,
     incarnation,
@@ -110,13 +112,24 @@ async function createMember({
     electionTicks: Math.ceil(config.electionMs / config.heartbeatMs),
     requestTimeoutMs: 5_000 + 2 * config.electionMs,
     nowMs: evenMs,
-    wallMs: Date.now,
+    wallMs,
     elapsedMs: () => performance.now(),
     random: Math.random,
     onFailure: (error) => fail(error),
   })
   const cluster = new Cluster(identity, store, replica.machine.roster)
-  return new Member({ config, logger, store, replica, cluster, peers, fdLimit, failed, tls })
+  return new Member({
+    config,
+    logger,
+    store,
+    replica,
+    cluster,
+    peers,
+    fdLimit,
+    failed,
+    tls,
+    wallMs,
+  })
 }
 
 /** Milliseconds since 1970 by the clock as it was when the process began, whatever becomes of that clock. */
@@ -145,6 +158,7 @@ async function openStorage(config: Config, logger: Logger): Promise<Disk> {
     directory: config.storageDir,
     source: 'image',
     mergeRows: Math.min(MERGE_ROWS_MAX, MERGE_IMAGES * config.snapshotCount),
+    delayMs: config.testHooks.diskDelayMs,
   } as const
   try {
     return await openDisk(options)

@@ -38,6 +38,7 @@ class DiskThread {
   #commitsSince = 0
   #bytesSince = 0
   #isMarkDirty = false
+  #delayMs = 0
   #idle: NodeJS.Timeout | undefined
 
   constructor(port: MessagePort, database: LogDatabase, mark: HighWaterFile) {
@@ -51,7 +52,8 @@ class DiskThread {
     this.#port.postMessage(message)
   }
 
-  start({ source, mayBeDamaged = false }: DiskOptions, file: string): void {
+  start({ source, mayBeDamaged = false, delayMs = 0 }: DiskOptions, file: string): void {
+    this.#delayMs = delayMs
     const mark = this.#mark.read()
     const post = (message: FromDisk): void => this.#post(message)
     const { hard } = this.#database.load(source, mark, post, mayBeDamaged)
@@ -101,6 +103,7 @@ class DiskThread {
   #write(batch: Batch): void {
     const start = performance.now()
     let bytes: number
+    if (this.#delayMs > 0) stall(this.#delayMs)
     if (hasChange(batch.entries)) this.#markCommit(batch)
     try {
       bytes = this.#database.write(batch, (kept) => this.#lowerMark(kept))
@@ -184,6 +187,11 @@ class DiskThread {
     this.#post({ type: 'closed' })
     this.#port.close()
   }
+}
+
+/** The thread does nothing else meanwhile, as with a disk that does not answer. */
+function stall(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 function codeOf(error: unknown): string {

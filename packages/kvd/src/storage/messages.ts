@@ -11,6 +11,8 @@ export interface DiskOptions {
   readonly mergeRows?: number
   /** Acknowledged entries that are lost are no reason to refuse: others may have them (raft.md 5.6). */
   readonly mayBeDamaged?: boolean
+  /** Tests: each batch takes so much longer. */
+  readonly delayMs?: number
 }
 
 /** Who this member is, for good. */

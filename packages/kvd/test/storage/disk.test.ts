@@ -28,6 +28,18 @@ async function open(tt: Test, directory: string, source: 'image' | 'log' = 'imag
   return disk
 }
 
+t.test('a disk that tests have slowed takes so much longer for each batch', async (tt) => {
+  const delayMs = 60
+  const disk = await openDisk({ directory: tt.testdir(), source: 'image', delayMs })
+  tt.teardown(async () => await disk.close())
+  const log = new Batches()
+  for (const key of ['/a', '/b']) {
+    const begun = performance.now()
+    tt.equal(await commit(disk, log.of([set(key)])), 'persisted')
+    tt.ok(performance.now() - begun >= delayMs, `${Math.round(performance.now() - begun)} ms`)
+  }
+})
+
 function keysOf({ recovered }: Disk): string[] {
   return recovered.entries.map(({ data }) => decodeCommand(Buffer.from(data)).key)
 }
