@@ -17,6 +17,8 @@ export class Member {
   /** Ends that nobody asked for. */
   readonly crashes: string[] = []
   readonly #program: Program
+  /** A library in front of the kernel; undefined: the program turns its clock itself. */
+  readonly #preload: string | undefined
   #process: ChildProcess | undefined
   #log = ''
   #isAskedToEnd = false
@@ -28,6 +30,8 @@ export class Member {
     this.room = room
     this.endpoint = { host: room.address, port: CLIENT_PORT }
     this.#program = program
+    // Where both ways are there, members differ: one shows what the other might leave out.
+    this.#preload = number % 2 === 0 ? program.preload : undefined
   }
 
   get peerUrl(): string {
@@ -130,11 +134,11 @@ export class Member {
 
   /** Other programs' variables must not leak in, and each way to turn the clock needs its own. */
   #clockEnvironment(): NodeJS.ProcessEnv {
-    const { preload, hooks } = this.#program
+    const { hooks } = this.#program
     if (hooks === undefined) return {}
-    if (preload === undefined) return { [hooks.clockOffsetFile]: this.#offsetFile }
+    if (this.#preload === undefined) return { [hooks.clockOffsetFile]: this.#offsetFile }
     return {
-      LD_PRELOAD: preload,
+      LD_PRELOAD: this.#preload,
       FAKETIME_TIMESTAMP_FILE: this.#offsetFile,
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
       FAKETIME_NO_CACHE: '1',
@@ -144,9 +148,9 @@ export class Member {
 
   /** Lets its clock show this much more than the machine's. */
   async turnClock(offsetMs: number): Promise<void> {
-    const { preload } = this.#program
     const seconds = offsetMs / 1000
-    const text = preload === undefined ? String(offsetMs) : `${seconds < 0 ? '' : '+'}${seconds}`
+    const text =
+      this.#preload === undefined ? String(offsetMs) : `${seconds < 0 ? '' : '+'}${seconds}`
     await this.room.writeFile(this.#offsetFile, text)
   }
 }

@@ -11,7 +11,7 @@ t.test('a run without flags breaks what can be broken in three members of kvd', 
     members: 3,
     seconds: 60,
     seed: 5,
-    faults: ['crash', 'pause', 'partition', 'disk-full', 'combined'],
+    faults: ['crash', 'pause', 'partition', 'clock', 'disk-full', 'slow-disk', 'combined'],
     clients: 8,
     watchers: 12,
     readsLocal: false,
@@ -22,7 +22,8 @@ t.test('a run without flags breaks what can be broken in three members of kvd', 
 })
 
 t.test('what does not fit is not broken unless asked for', (tt) => {
-  tt.same(parse('--members', '1').faults, ['crash', 'pause', 'disk-full', 'combined'])
+  const alone = ['crash', 'pause', 'clock', 'disk-full', 'slow-disk', 'combined']
+  tt.same(parse('--members', '1').faults, alone)
   tt.same(parse('--program', 'etcd').faults, ['crash', 'pause', 'partition', 'combined'])
   tt.same(parse('--faults', 'clock,slow-disk').faults, ['clock', 'slow-disk'])
   tt.same(parse('--faults', 'none').faults, [])

@@ -103,14 +103,23 @@ function parse(argv: readonly string[]) {
 }
 
 /**
- * What every program can be made to suffer. Clocks and slow disks need a program's help, and changes
- * of members one that can: by name only.
+ * What every program can be made to suffer. Clocks and slow disks need the help that kvd gives;
+ * changes of members go by name only, they leave a cluster short of one for a while.
  */
 function usualFaults(program: 'etcd' | 'kvd', members: number): FaultKind[] {
-  const kinds: readonly FaultKind[] = ['crash', 'pause', 'partition', 'disk-full', 'combined']
+  const kinds: readonly FaultKind[] = [
+    'crash',
+    'pause',
+    'partition',
+    'clock',
+    'disk-full',
+    'slow-disk',
+    'combined',
+  ]
+  // etcd ends when its disk is full, which is no fault of a cluster's order.
+  const ofKvd: readonly FaultKind[] = ['clock', 'disk-full', 'slow-disk']
   return kinds.filter((kind) => {
     if (kind === 'partition') return members > 1
-    // etcd ends when its disk is full, which is no fault of a cluster's order.
-    return kind !== 'disk-full' || program === 'kvd'
+    return program === 'kvd' || !ofKvd.includes(kind)
   })
 }
