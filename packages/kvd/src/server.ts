@@ -1,6 +1,7 @@
 import type { Logger } from '@flotilla/daemon'
 import { Cluster } from './cluster.ts'
 import type { Config } from './config.ts'
+import { leaveCrashFile } from './crash-file.ts'
 import { readFdLimit, RESERVED_FDS } from './listener.ts'
 import { Member, type MemberEnd, type MemberParts } from './member.ts'
 import { birthOf, BootstrapError } from './membership/birth.ts'
@@ -116,6 +117,7 @@ async function createMember({
     elapsedMs: () => performance.now(),
     random: Math.random,
     onFailure: (error) => fail(error),
+    onBroken: (report) => leaveCrashFile(config.storageDir, report, logger),
   })
   const cluster = new Cluster(identity, store, replica.machine.roster)
   return new Member({

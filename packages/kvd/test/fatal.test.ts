@@ -1,4 +1,6 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { newBirth } from '../src/membership/birth.ts'
@@ -7,7 +9,8 @@ import { MessageWriter } from '../src/transport/message-codec.ts'
 import { Daemon } from './helpers/daemon.ts'
 import { freePorts } from './helpers/store-process.ts'
 
-t.test('a member whose log contradicts the leader says so and ends with status 70', async (tt) => {
+t.test('a member whose log contradicts the leader says why and ends with status 70', async (tt) => {
+  const dataDir = tt.testdir()
   const { client, peer } = await freePorts()
   const [clientUrl, peerUrl] = [`http://127.0.0.1:${client}`, `http://127.0.0.1:${peer}`]
   const initialCluster = new Map([
@@ -24,7 +27,7 @@ t.test('a member whose log contradicts the leader says so and ends with status 7
   const from = other.identity.memberId
   const daemon = new Daemon(tt, [
     '--name=a',
-    `--data-dir=${tt.testdir()}`,
+    `--data-dir=${dataDir}`,
     `--initial-cluster=${cluster}`,
     `--listen-peer-urls=${peerUrl}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
@@ -67,4 +70,19 @@ t.test('a member whose log contradicts the leader says so and ends with status 7
     daemon.log,
     /ERROR raft: FATAL raft invariant log\.matching: entry 2 of term 1 has chain/,
   )
+  const file = join(dataDir, 'member', 'crash-1.json')
+  tt.match(daemon.log, `ERROR raft: what led to this is kept file=${file}`)
+  const report: { steps: unknown[] } = JSON.parse(readFileSync(file, 'utf8'))
+  tt.match(report, {
+    error: { message: /^raft invariant log\.matching: entry 2/, stack: /handleApp/ },
+    core: {
+      id: to,
+      lead: from,
+      hard: { term: 9, vote: '0', commit: 2 },
+      conf: { voters: [from, to].toSorted() },
+      log: { first: 1, last: 2, entries: [{ index: 1 }, { index: 2, kind: 'conf' }] },
+    },
+  })
+  tt.match(report.steps[0], { what: 'ready', about: { seq: 1 } })
+  tt.match(report.steps.at(-1), { what: 'step', about: { type: 'app', from, prevIndex: 2 } })
 })

@@ -3,6 +3,7 @@ import type { Entry, MemberId, Message, MessageOf, Role } from '../raft/types.ts
 import type { Disk, DiskError, DiskSnapshot } from '../storage/disk.ts'
 import type { Identity } from '../storage/messages.ts'
 import type { Store } from '../store/store.ts'
+import type { CrashReport } from './crash-report.ts'
 
 /** The way to the other members. What cannot be sent is lost. */
 export interface Network {
@@ -59,6 +60,8 @@ export interface ReplicaOptions {
   /** In [0, 1). */
   readonly random: () => number
   readonly onFailure: (error: DiskError) => void
+  /** The core has thrown, which is a bug: the error goes on, and should end the process. */
+  readonly onBroken: (report: CrashReport) => void
 }
 
 /** What operators are shown of the log. */

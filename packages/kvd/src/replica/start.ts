@@ -1,12 +1,13 @@
 import { aloneLog } from '../membership/alone.ts'
 import { removedBy } from '../membership/change.ts'
 import type { Machine } from '../machine.ts'
-import { Core } from '../raft/core.ts'
-import type { CoreStart } from '../raft/state.ts'
+import type { Core } from '../raft/core.ts'
+import type { CoreOptions, CoreStart } from '../raft/state.ts'
 import type { Entry } from '../raft/types.ts'
 import { entryChain } from '../storage/entry-codec.ts'
 import { stampCommand } from '../store/command.ts'
 import type { ReplicaOptions } from './options.ts'
+import { RecordedCore } from './recorded-core.ts'
 
 /** Limits of etcd 2.3 (etcdserver/raft.go), the last two of raft.md 3.1. */
 export const MESSAGE_BYTES_MAX = 1024 * 1024
@@ -56,7 +57,7 @@ export function createCore(
   { known, added, hard }: StartLog,
 ): Core {
   const { loaded } = options.disk.recovered
-  return new Core({
+  const coreOptions: CoreOptions = {
     id: options.memberId,
     electionTicks: options.electionTicks,
     heartbeatTicks: 1,
@@ -80,5 +81,6 @@ export function createCore(
       log: { ...loaded.base, entries: [...known, ...added] },
       applied: loaded.applied,
     },
-  })
+  }
+  return new RecordedCore(coreOptions, options.onBroken)
 }

@@ -92,6 +92,7 @@ export class ReplicaLab {
       elapsedMs: () => performance.now() - started,
       random: Math.random,
       onFailure: (error) => this.#tt.fail(error.message),
+      onBroken: ({ error }) => this.#tt.fail(error.message),
     })
     const member = { id, replica, store, disk }
     this.#members.set(name, member)

@@ -48,6 +48,7 @@ function driverOver(disk: FakeDisk, network: Network = NO_NETWORK): Driver {
       onFailure: (error) => {
         throw error
       },
+      onBroken: () => undefined,
     },
     deaf,
   )

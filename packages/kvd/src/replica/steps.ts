@@ -1,0 +1,83 @@
+import type { Entry, Message, Proposal, Ready } from '../raft/types.ts'
+
+/** raft.md 3.10. */
+const STEPS_MAX = 1_000
+const NAMED_MAX = 16
+
+/** What the core was told, or what it wanted, without the data of entries and proposals. */
+export interface Step {
+  /** On a clock that goes evenly. */
+  readonly ms: number
+  readonly what: string
+  /** Plain data. */
+  readonly about: unknown
+}
+
+/** The last steps of a core. */
+export class Steps {
+  readonly #steps: Step[] = []
+  #next = 0
+
+  note(step: Step): void {
+    this.#steps[this.#next] = step
+    this.#next = (this.#next + 1) % STEPS_MAX
+  }
+
+  /** Takes the place of the last step when that was of the same kind: some come in long rows. */
+  renew(step: Step): void {
+    const last = (this.#next + STEPS_MAX - 1) % STEPS_MAX
+    if (this.#steps[last]?.what === step.what) this.#steps[last] = step
+    else this.note(step)
+  }
+
+  /** In their order. */
+  get all(): readonly Step[] {
+    return [...this.#steps.slice(this.#next), ...this.#steps.slice(0, this.#next)]
+  }
+}
+
+/** An entry as its place in the log: data belongs to clients. */
+export function placeOf({ index, term, kind, chain, data }: Entry): object {
+  return { index, term, kind, chain, bytes: data.length }
+}
+
+/** The ends of a row of entries. */
+function endsOf(entries: readonly Entry[]): object | undefined {
+  const [first, last] = [entries[0], entries.at(-1)]
+  if (first === undefined || last === undefined) return undefined
+  return { count: entries.length, first: placeOf(first), last: placeOf(last) }
+}
+
+export function proposalOf({ kind, id, data }: Proposal): object {
+  return { kind, id, bytes: data.length }
+}
+
+/** A message without data: a thousand of them must not hold on to what they carried. */
+export function messageOf(message: Message): object {
+  if (message.type === 'app') return { ...message, entries: endsOf(message.entries) }
+  if (message.type === 'prop') return { ...message, proposal: proposalOf(message.proposal) }
+  return message
+}
+
+export function readyOf(ready: Ready): object {
+  const { seq, isDurable, soft, hard, entries, install, now, after, committed, reads, lost } = ready
+  return {
+    seq,
+    isDurable,
+    soft,
+    hard,
+    entries: endsOf(entries),
+    install,
+    now: namesOf(now),
+    after: namesOf(after),
+    committed: endsOf(committed),
+    reads: reads.length,
+    lost: lost.slice(0, NAMED_MAX),
+  }
+}
+
+function namesOf(messages: readonly Message[]): object | undefined {
+  if (messages.length === 0) return undefined
+  const first = messages.slice(0, NAMED_MAX).map(({ type, to }) => `${type} to ${to}`)
+  return { count: messages.length, first }
+}
