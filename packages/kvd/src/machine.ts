@@ -49,7 +49,8 @@ export class Machine {
   }
 }
 
-function bufferOf(bytes: Uint8Array): Buffer {
+/** The same memory. */
+export function bufferOf(bytes: Uint8Array): Buffer {
   if (Buffer.isBuffer(bytes)) return bytes
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -3,6 +3,7 @@ import { endsWithin, type Logger } from '@flotilla/daemon'
 import { AuthRules } from './auth/rules.ts'
 import { attributesCommand, versionCommand, type Cluster } from './cluster.ts'
 import type { Config } from './config.ts'
+import { markDiverged } from './divergence-mark.ts'
 import { AuthChanges } from './http/auth-changes.ts'
 import { AuthGate } from './http/auth-gate.ts'
 import { authRoutes } from './http/auth.ts'
@@ -16,6 +17,7 @@ import { WatchSockets } from './http/watch-socket.ts'
 import { ClientListener, ListenError } from './listener.ts'
 import { PeerPort } from './peer-port.ts'
 import type { Peers } from './peers.ts'
+import type { Divergence } from './replica/divergence.ts'
 import type { Replica } from './replica/replica.ts'
 import { DiskError } from './storage/disk.ts'
 import { command } from './store/command.ts'
@@ -30,6 +32,9 @@ const DRAIN_MS = 5_000
 const REMOVED_MS = 1_000
 /** Unread bytes after which a watch is given up; the original gives up after 100 events. */
 const WATCH_BYTES_MAX = 4 * 1024 * 1024
+
+const DIVERGED =
+  'etcdserver: nobody is served from what it holds: it must be removed, and added with an empty data-dir'
 
 /** Why a member ends by itself. */
 export type MemberEnd = DiskError | 'removed'
@@ -76,6 +81,7 @@ export class Member {
     }
     this.#tellRemoved = tell
     replica.onRemoved(tell)
+    replica.onDiverged((divergence) => this.#stopServing(divergence))
     peers.attach({
       receive: (messages) => replica.receive(messages),
       unreachable: (id) => replica.unreachable(id),
@@ -92,9 +98,23 @@ export class Member {
     this.#port = new PeerPort({ cluster, peers, tls: tls.peers, logger })
   }
 
+  #stopServing({ index, own, right }: Divergence): void {
+    const { config, logger, store } = this.#parts
+    logger.error('etcdserver: this member holds something else than the others', {
+      index,
+      own,
+      right,
+    })
+    logger.error(DIVERGED)
+    markDiverged(config.storageDir, { index, own, right }, logger)
+    store.watchers.lose()
+    this.#sockets.hangUp()
+  }
+
   /** @throws ListenError, DiskError */
   async start(): Promise<void> {
-    const { config, replica } = this.#parts
+    const { config, replica, logger } = this.#parts
+    if (replica.isDiverged) logger.error(DIVERGED)
     for (const url of config.listenPeerURLs) await this.#port.listen(url)
     replica.start()
     this.#stops.push(keepExpiring(this.#parts), this.#keepJoined())

@@ -2,6 +2,7 @@ import type { Logger } from '@flotilla/daemon'
 import { Cluster } from './cluster.ts'
 import type { Config } from './config.ts'
 import { leaveCrashFile } from './crash-file.ts'
+import { hasDiverged } from './divergence-mark.ts'
 import { readFdLimit, RESERVED_FDS } from './listener.ts'
 import { Member, type MemberEnd, type MemberParts } from './member.ts'
 import { birthOf, BootstrapError } from './membership/birth.ts'
@@ -11,6 +12,7 @@ import { Peers } from './peers.ts'
 import type { Birth } from './replica/options.ts'
 import { Replica } from './replica/replica.ts'
 import { DiskError, openDisk, type Disk } from './storage/disk.ts'
+import type { Identity } from './storage/messages.ts'
 import { Store } from './store/store.ts'
 import { wallClock } from './test-hooks.ts'
 import type { TlsSides } from './tls/tls-sides.ts'
@@ -71,7 +73,7 @@ async function createMember({
 }: Pick<MemberParts, 'config' | 'logger' | 'fdLimit' | 'tls'> & {
   readonly disk: Disk
 }): Promise<Member> {
-  const { identity: known, lastIndex, incarnation } = disk.recovered.loaded
+  const { identity: known, lastIndex } = disk.recovered.loaded
   // One that was told who it is, and nothing else yet, begins again: as one that joins, whatever the flags say now.
   const clusterState = known === undefined ? config.clusterState : 'existing'
   const birth =
@@ -82,19 +84,7 @@ async function createMember({
   if (identity === undefined) throw new Error('a member without data and without identity')
   const store = new Store({ historySize: config.eventHistory })
   const wallMs = wallClock(config.testHooks.clockOffsetFile)
-  const peers = new Peers({
-    identity,
-    incarnation,
-    peerURLs: config.peerURLs,
-    roster: new Roster(store),
-    first: birth?.peers ?? new Map(),
-    historySize: config.eventHistory,
-    tls: () => tls.peers.dialOptions(),
-    electionMs: config.electionMs,
-    logger,
-    nowMs: evenMs,
-    random: Math.random,
-  })
+  const peers = openPeers({ config, logger, disk, tls }, { identity, birth, store })
   let fail: (error: DiskError) => void = () => undefined
   const failed = new Promise<DiskError>((resolve) => {
     fail = resolve
@@ -117,6 +107,7 @@ async function createMember({
     elapsedMs: () => performance.now(),
     random: Math.random,
     onFailure: (error) => fail(error),
+    hasDiverged: hasDiverged(config.storageDir),
     onBroken: (report) => leaveCrashFile(config.storageDir, report, logger),
   })
   const cluster = new Cluster(identity, store, replica.machine.roster)
@@ -131,6 +122,35 @@ async function createMember({
     failed,
     tls,
     wallMs,
+  })
+}
+
+/** The way to the other members. */
+function openPeers(
+  {
+    config,
+    logger,
+    disk,
+    tls,
+  }: Pick<MemberParts, 'config' | 'logger' | 'tls'> & { readonly disk: Disk },
+  {
+    identity,
+    birth,
+    store,
+  }: { readonly identity: Identity; readonly birth: Birth | undefined; readonly store: Store },
+): Peers {
+  return new Peers({
+    identity,
+    incarnation: disk.recovered.loaded.incarnation,
+    peerURLs: config.peerURLs,
+    roster: new Roster(store),
+    first: birth?.peers ?? new Map(),
+    historySize: config.eventHistory,
+    tls: () => tls.peers.dialOptions(),
+    electionMs: config.electionMs,
+    logger,
+    nowMs: evenMs,
+    random: Math.random,
   })
 }
 

@@ -53,6 +53,7 @@ export function answerHealth(
   if (isFull) answer('no room left on the disk')
   else if (stalledMs > STALLED_MS_MAX) answer('the disk does not answer')
   else if (context.replica.isDamaged) answer('entries that were acknowledged are lost here')
+  else if (context.replica.isDiverged) answer('what is stored here is not what the others hold')
   else if (context.replica.isAlone) answer(undefined)
   else context.replica.readIndex((problem) => answer(problem?.cause))
 }

@@ -206,6 +206,12 @@ export class Metrics implements RequestCounters {
         replica.lead === NONE ? 0 : 1,
       ),
       single(
+        'kvd_divergence',
+        '1 when this member holds something else than the others.',
+        'gauge',
+        () => (replica.isDiverged ? 1 : 0),
+      ),
+      single(
         'kvd_raft_commit',
         'Index of the last log entry known to be committed.',
         'gauge',

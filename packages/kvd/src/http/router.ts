@@ -8,15 +8,29 @@ import {
 } from './info.ts'
 import { handleKeys } from './keys.ts'
 import { handleMembers } from './members.ts'
-import type { RawRequest, Responder } from './message.ts'
+import { refusal, refusalJson } from '../store/errors.ts'
+import { JSON_TYPE, type RawRequest, type Responder } from './message.ts'
 import { PathRouter, type Handler } from './path-router.ts'
 import { answerStats, answerVars } from './stats.ts'
+
+/** What is said of the process, and not of what it stores. */
+const OF_THE_PROCESS: ReadonlySet<string> = new Set([
+  '/health',
+  '/version',
+  '/metrics',
+  '/debug/vars',
+  '/config/local/log',
+  '/v2/stats/self',
+  '/v2/stats/leader',
+])
+const DIVERGED = 'etcdserver: this member holds something else than the others'
 
 /** What is not served by the core of kvd but plugged into the client port, by path prefix. */
 export type Routes = ReadonlyMap<string, Handler>
 
 /** The client port's table of paths (kvd.md 1), independent of who parsed the request. */
 export class Router {
+  readonly #context: HttpContext
   readonly #router: PathRouter
 
   /**
@@ -24,6 +38,7 @@ export class Router {
    * @param extra routes by exact path, or by prefix when the path ends in a slash
    */
   constructor(context: HttpContext, origins: readonly string[], extra: Routes) {
+    this.#context = context
     const members: Handler = (request, responder, path) =>
       handleMembers(context, request, path, responder)
     const stats: Handler = (request, responder, path) =>
@@ -50,6 +65,8 @@ export class Router {
   }
 
   route(request: RawRequest, responder: Responder): void {
-    this.#router.route(request, responder)
+    if (this.#context.replica.isDiverged && !OF_THE_PROCESS.has(request.path))
+      responder.reply(503, JSON_TYPE, refusalJson(refusal(300, DIVERGED, 0)))
+    else this.#router.route(request, responder)
   }
 }

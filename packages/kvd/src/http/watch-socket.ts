@@ -62,6 +62,12 @@ export class WatchSockets {
   /** Takes over an upgrade request of node:http; anything but the watch path is refused. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
+    if (this.#context.replica.isDiverged) {
+      socket.end(
+        'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+      )
+      return
+    }
     const [path] = (request.url ?? '').split('?')
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/)
     if (path !== WATCH_PATH || !offered.includes(WATCH_PROTOCOL)) {
@@ -80,10 +86,15 @@ export class WatchSockets {
     })
   }
 
+  /** Ends all connections that there are. */
+  hangUp(): void {
+    for (const connection of this.#connections) connection.close()
+  }
+
   /** Tells every client to resume elsewhere. */
   close(): void {
     clearInterval(this.#timer)
-    for (const connection of this.#connections) connection.close()
+    this.hangUp()
     this.#server.close()
   }
 }

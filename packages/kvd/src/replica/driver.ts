@@ -1,4 +1,5 @@
-import { Machine, type Changed } from '../machine.ts'
+import { bufferOf, Machine, type Changed } from '../machine.ts'
+import { decodeCommand, isCheck, type Command } from '../store/command.ts'
 import type { Refusal } from '../store/errors.ts'
 import type { StoreEvent } from '../store/event.ts'
 import { Roster } from '../membership/roster.ts'
@@ -24,6 +25,8 @@ export interface DriverListener {
   ready(ready: Ready): void
   applied(id: string, outcome: StoreEvent | Refusal | undefined): void
   changed(id: string, changed: Changed): void
+  /** An entry `check` or `checked` was applied just now. */
+  checked(index: number, entry: Command): void
   /** The Ready is carried out. */
   done(ready: Ready): void
   /** A member came, went or got other URLs. */
@@ -54,6 +57,7 @@ export class Driver {
   #isScheduled = false
   #isStopped = false
   #isFull = false
+  #isDistrusted = false
   /** The store holds all entries up to here. */
   #applied: number
   /** Has arrived; the core decides whether it is installed. */
@@ -214,6 +218,8 @@ export class Driver {
         const outcome = this.machine.applyRequest(entry)
         this.#noteApplied(entry)
         if (entry.id !== '') this.#listener.applied(entry.id, outcome)
+        if (isCheck(entry.data))
+          this.#listener.checked(entry.index, decodeCommand(bufferOf(entry.data)))
       }
     }
     this.core.syncedTo(this.machine.store.syncTime)
@@ -297,7 +303,9 @@ export class Driver {
 
   /** Resolves when the disk has been given an image of the store as it is now. */
   async #freshImage(): Promise<void> {
-    if (this.#images.index === this.#applied) return
+    if (this.#isDistrusted) throw new Error('this member has diverged')
+    // What is frozen has not been given to it.
+    if (this.#images.index === this.#applied && !this.#images.isDue(this.#applied)) return
     await new Promise<void>((resolve) => {
       this.#imageWaiters.push(resolve)
       this.#images.want()
@@ -305,10 +313,24 @@ export class Driver {
     })
   }
 
+  /**
+   * Makes the disk keep an image of the store as it is at the time of the call. Resolves when it has
+   * been given one: this one, unless a snapshot is installed meanwhile.
+   */
+  async freeze(): Promise<void> {
+    if (!this.#queue.isInstalling) this.#images.freeze(this.#applied)
+    await new Promise<void>((resolve) => this.#imageWaiters.push(resolve))
+  }
+
+  /** What is stored here goes to nobody else. */
+  distrust(): void {
+    this.#isDistrusted = true
+  }
+
   #takeRows(): Rows {
     const rows = this.#images.take(this.#applied, this.#images.isDue(this.#applied))
     // Whoever waits for it goes on when it is on its way to the disk.
-    if (rows.image !== undefined) this.#releaseImageWaiters()
+    if (rows.image !== undefined && !this.#images.isWanted) this.#releaseImageWaiters()
     return rows
   }
 

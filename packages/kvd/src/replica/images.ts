@@ -34,6 +34,8 @@ export class Images {
   #firstIndex: number
   #compactTarget = 0
   #isWanted = false
+  /** An image of an earlier moment, which the next batch brings. */
+  #frozen: Rows | undefined
 
   /** @param firstIndex of the log on the disk */
   constructor(store: Store, snapshotCount: number, index: number, firstIndex: number) {
@@ -57,6 +59,7 @@ export class Images {
     this.#compactTarget = 0
     this.#packedBytes = 0
     this.#isWanted = false
+    this.#frozen = undefined
   }
 
   /** Makes the next batch bring an image, however little has changed. */
@@ -64,7 +67,18 @@ export class Images {
     this.#isWanted = true
   }
 
+  /** Whoever wants an image will get it with a later batch. */
+  get isWanted(): boolean {
+    return this.#isWanted
+  }
+
+  /** Makes the next batch bring an image of the store as it is now, whatever is applied until then. */
+  freeze(applied: number): void {
+    this.#frozen ??= this.#take(applied, true)
+  }
+
   isDue(applied: number): boolean {
+    if (this.#frozen !== undefined) return true
     const entries = applied - this.#index
     const isLarge = entries > 0 && this.#packedBytes >= IMAGE_BYTES_MAX
     return isLarge || entries >= this.#snapshotCount || (this.#isWanted && entries > 0)
@@ -75,6 +89,12 @@ export class Images {
    * of it goes with one batch after another, so that an image finds only the rest to do.
    */
   take(applied: number, wantsImage: boolean): Rows {
+    const frozen = this.#frozen
+    this.#frozen = undefined
+    return frozen ?? this.#take(applied, wantsImage)
+  }
+
+  #take(applied: number, wantsImage: boolean): Rows {
     const store = this.#store
     const packNodes = Math.min(PACK_NODES_MAX, Math.ceil(this.#snapshotCount / PACKS_PER_IMAGE))
     const isDue = store.dirtyCount >= packNodes || store.dirtyLength >= PACK_LENGTH

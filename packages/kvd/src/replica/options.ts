@@ -60,6 +60,8 @@ export interface ReplicaOptions {
   /** In [0, 1). */
   readonly random: () => number
   readonly onFailure: (error: DiskError) => void
+  /** An earlier life has found that what is stored here is wrong. */
+  readonly hasDiverged: boolean
   /** The core has thrown, which is a bug: the error goes on, and should end the process. */
   readonly onBroken: (report: CrashReport) => void
 }

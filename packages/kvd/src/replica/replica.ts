@@ -7,6 +7,7 @@ import { CommandWriter, type Command } from '../store/command.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
 import type { StoreEvent } from '../store/event.ts'
 import type { Snapshot } from '../transport/snapshot-receiver.ts'
+import { DivergenceCheck, type Divergence } from './divergence.ts'
 import { Driver } from './driver.ts'
 import { Leadership } from './leadership.ts'
 import { Learners } from './learners.ts'
@@ -35,14 +36,17 @@ export class Replica {
   readonly #reads: QuorumReads
   readonly #leadership: Leadership
   readonly #learners: Learners
+  readonly #check: DivergenceCheck
   readonly #writer = new CommandWriter()
   #isClosed = false
   #isDead = false
+  #isDiverged: boolean
   #clockOffsetMs = 0
   #commits = 0
   #commitMsSum = 0
   #onIdle: (() => void) | undefined
   #onRemoved: () => void = () => undefined
+  #onDiverged: (divergence: Divergence) => void = () => undefined
   readonly #commitListeners: ((commitMs: number) => void)[] = []
   readonly #proposalListeners: ((ms: number) => void)[] = []
   readonly #memberListeners: (() => void)[] = []
@@ -56,6 +60,7 @@ export class Replica {
       pumping: () => this.#reads.ask(),
       ready: (ready) => this.#heed(ready),
       applied: (id, outcome) => this.#requests.applied(id, outcome),
+      checked: (index, entry) => this.#check.applied(index, entry),
       changed: (id, { problem }) => this.#changes.applied(id, problem),
       done: ({ reads }) => {
         this.#reads.confirmed(reads)
@@ -88,10 +93,28 @@ export class Replica {
       applied: () => this.appliedIndex,
       lateCause,
     })
+    this.#check = this.#openCheck()
+    this.#isDiverged = options.hasDiverged
+    if (this.#isDiverged) this.#driver.distrust()
     disk.listen({
       persisted: (seq, commitMs) => this.#persisted(seq, commitMs),
       full: (seq, message) => this.#driver.full(seq, message),
       failed: (error) => this.#die(error),
+    })
+  }
+
+  #openCheck(): DivergenceCheck {
+    const { memberId, snapshotCount, disk, elapsedMs } = this.#options
+    return new DivergenceCheck({
+      memberId,
+      snapshotCount,
+      disk,
+      elapsedMs,
+      applied: this.appliedIndex,
+      conf: () => this.#driver.core.view.conf,
+      freeze: async () => await this.#driver.freeze(),
+      propose: (entry, done) => this.propose(entry, done),
+      found: (divergence) => this.#diverge(divergence),
     })
   }
 
@@ -163,6 +186,11 @@ export class Replica {
     return this.#driver.core.view.isDamaged
   }
 
+  /** What it holds is not what the others hold: nobody is to be served from it (raft.md 5.9). */
+  get isDiverged(): boolean {
+    return this.#isDiverged
+  }
+
   /** At most so old is what this member has applied: Infinity without a leader. */
   get stalenessMs(): number {
     return this.#driver.stalenessMs
@@ -220,6 +248,11 @@ export class Replica {
   /** Hears that this member was removed: it has nothing to do here any more. */
   onRemoved(listener: () => void): void {
     this.#onRemoved = listener
+  }
+
+  /** Hears that what is stored here is wrong. */
+  onDiverged(listener: (divergence: Divergence) => void): void {
+    this.#onDiverged = listener
   }
 
   propose(entry: Command, waiter: Waiter<StoreEvent | undefined>): void {
@@ -296,6 +329,13 @@ export class Replica {
     if (soft.lead !== NONE) this.#retry()
   }
 
+  #diverge(divergence: Divergence): void {
+    if (this.#isDiverged) return
+    this.#isDiverged = true
+    this.#driver.distrust()
+    this.#onDiverged(divergence)
+  }
+
   #retry(): void {
     this.#requests.retry()
     this.#changes.retry()
@@ -322,6 +362,8 @@ export class Replica {
     if (this.#isClosed) return
     // Whoever leads with a disk that does not answer holds up everybody (raft.md 5.4).
     if (this.#driver.stalledMs > STALLED_MS_MAX) this.#driver.handOver()
+    if (this.#isDiverged) this.#driver.handOver()
+    if (this.isLeader) this.#check.proposeWhenDue(this.appliedIndex)
     for (const id of this.#learners.takeReady()) void this.change({ type: 'promote', id })
   }
 

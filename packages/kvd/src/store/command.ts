@@ -13,7 +13,12 @@ const OPERATIONS = [
   'compareAndSwap',
   'delete',
   'compareAndDelete',
+  // Of no concern to the store: members find out whether they hold the same (raft.md 5.9).
+  'check',
+  'checked',
 ] as const
+
+const CHECKS_FROM = OPERATIONS.indexOf('check')
 
 export type Operation = (typeof OPERATIONS)[number]
 
@@ -134,6 +139,11 @@ const STAMP = Buffer.alloc(8)
 export function stampCommand(bytes: Uint8Array, time: number): void {
   STAMP.writeDoubleLE(time)
   bytes.set(STAMP, TIME_AT)
+}
+
+/** Whether a packed command is a `check` or `checked`, without unpacking it. */
+export function isCheck(bytes: Uint8Array): boolean {
+  return (bytes[0] ?? 0) >= CHECKS_FROM
 }
 
 /** The commands of a batch made by `CommandWriter`. */

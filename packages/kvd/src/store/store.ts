@@ -94,6 +94,8 @@ export class Store {
     const entry = given.time < this.#stats.syncTime ? later(given, this.#stats.syncTime) : given
     switch (entry.op) {
       case 'noop':
+      case 'check':
+      case 'checked':
         return undefined
       case 'sync':
         if (entry === given) this.#expire(entry.time)

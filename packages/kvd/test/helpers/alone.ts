@@ -39,6 +39,7 @@ export function createAlone(disk: Disk, options: AloneOptions): Replica {
     elapsedMs: () => 0,
     random: () => 0,
     forcesAlone: undefined,
+    hasDiverged: false,
     onBroken: () => undefined,
     ...options,
     disk,

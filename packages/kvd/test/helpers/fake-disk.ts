@@ -1,6 +1,12 @@
 import { Buffer } from 'node:buffer'
 import type { Entry } from '../../src/raft/types.ts'
-import { DiskError, type Disk, type DiskListener, type Recovered } from '../../src/storage/disk.ts'
+import {
+  DiskError,
+  type Disk,
+  type DiskListener,
+  type DiskSnapshot,
+  type Recovered,
+} from '../../src/storage/disk.ts'
 import { unpackEntry } from '../../src/storage/entry-codec.ts'
 import { ORIGIN } from '../../src/storage/log-table.ts'
 import type { Batch, DiskFailureFields } from '../../src/storage/messages.ts'
@@ -32,6 +38,8 @@ export class FakeDisk implements Disk {
   /** Everything that was ever handed to it. */
   readonly batches: Batch[] = []
   isClosed = false
+  /** What a snapshot consists of; undefined: there is none. */
+  rows: string | undefined
   /** An instant disk may have no room, or not answer. */
   health: 'good' | 'full' | 'stuck' = 'good'
   /** Batches that came after `close`, which a real disk would drop. */
@@ -89,9 +97,18 @@ export class FakeDisk implements Disk {
     return batch
   }
 
-  /** What it was given is in `batches`; a test of snapshots has a real disk. */
-  openSnapshot(): Promise<undefined> {
-    return Promise.resolve(undefined)
+  /** The last image, with `rows` in the place of its own: what it was given is in `batches`. */
+  openSnapshot(): Promise<DiskSnapshot | undefined> {
+    const image = this.batches.findLast((batch) => batch.image !== undefined)?.image
+    if (this.rows === undefined || image === undefined) return Promise.resolve(undefined)
+    const packs = [Buffer.from(this.rows)]
+    const place = { index: image.applied, term: 1, chain: 0 }
+    return Promise.resolve({
+      head: { ...image, place },
+      events: [],
+      next: () => Promise.resolve(packs.pop()),
+      close: () => undefined,
+    })
   }
 
   get waiting(): number {

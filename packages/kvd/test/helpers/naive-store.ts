@@ -45,6 +45,9 @@ export class NaiveStore {
     switch (entry.op) {
       case 'noop':
         return undefined
+      case 'check':
+      case 'checked':
+        return undefined
       case 'sync':
         this.#expire(entry)
         return undefined

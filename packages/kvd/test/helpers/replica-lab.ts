@@ -32,13 +32,19 @@ export class ReplicaLab {
   /** The wall clock of all: it stands still unless the test moves it. */
   readonly clock = { now: NOW }
   readonly #tt: Test
+  readonly #snapshotCount: number
   readonly #members = new Map<string, LabMember>()
   readonly #cut = new Set<string>()
   readonly #clusterId: string
 
   /** Members who begin a cluster together. They run until the test ends. */
-  constructor(tt: Test, names: readonly string[]) {
+  constructor(
+    tt: Test,
+    names: readonly string[],
+    { snapshotCount = 10_000 }: { readonly snapshotCount?: number } = {},
+  ) {
     this.#tt = tt
+    this.#snapshotCount = snapshotCount
     const initialCluster = new Map(names.map((name) => [name, [urlOf(name)]]))
     const births = names.map(
       (name) => [name, newBirth({ name, initialCluster, token: TOKEN })] as const,
@@ -83,7 +89,7 @@ export class ReplicaLab {
       forcesAlone: undefined,
       logger: silent,
       file: `/${name}/kvd.db`,
-      snapshotCount: 10_000,
+      snapshotCount: this.#snapshotCount,
       tickMs: TICK_MS,
       electionTicks: ELECTION_TICKS,
       requestTimeoutMs: 7000,
@@ -92,6 +98,7 @@ export class ReplicaLab {
       elapsedMs: () => performance.now() - started,
       random: Math.random,
       onFailure: (error) => this.#tt.fail(error.message),
+      hasDiverged: false,
       onBroken: ({ error }) => this.#tt.fail(error.message),
     })
     const member = { id, replica, store, disk }

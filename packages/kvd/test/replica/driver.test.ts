@@ -21,6 +21,7 @@ const deaf: DriverListener = {
   ready: () => undefined,
   applied: () => undefined,
   changed: () => undefined,
+  checked: () => undefined,
   done: () => undefined,
   membersChanged: () => undefined,
   pumped: () => undefined,
@@ -48,6 +49,7 @@ function driverOver(disk: FakeDisk, network: Network = NO_NETWORK): Driver {
       onFailure: (error) => {
         throw error
       },
+      hasDiverged: false,
       onBroken: () => undefined,
     },
     deaf,

@@ -3,7 +3,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { Batch } from '../../src/storage/messages.ts'
 import { unpackRows } from '../../src/storage/rows.ts'
+import { Images } from '../../src/replica/images.ts'
 import { command } from '../../src/store/command.ts'
+import { Store } from '../../src/store/store.ts'
 import { NOW, set } from '../helpers/commands.ts'
 import { entriesOf, FakeDisk } from '../helpers/fake-disk.ts'
 import { bench, until } from '../helpers/replica-bench.ts'
@@ -74,6 +76,35 @@ t.test('the log does not grow when a batch brings more than a piece', async (tt)
     `${replica.lastIndex - compacted} entries are left`,
   )
 })
+
+t.test(
+  'an image that is asked for at an entry is of that entry, whatever the disk does',
+  async (tt) => {
+    const store = new Store({ historySize: 10 })
+    const images = new Images(store, 100, 0, 1)
+    store.apply(set('/a', { value: 'then' }))
+    images.freeze(1)
+    store.apply(set('/a', { value: 'later' }))
+    images.freeze(2)
+    images.want()
+    tt.ok(images.isDue(2))
+    const valuesOf = ({ packs }: Pick<Batch, 'packs'>): string[] =>
+      packs.flatMap((pack) =>
+        [...unpackRows(Buffer.from(pack))].map(({ node }) => String(node?.value)),
+      )
+    const first = images.take(2, true)
+    tt.match(first.image, { applied: 1, storeIndex: 1, events: [{ last: 1 }] })
+    tt.same(valuesOf(first), ['then'])
+    tt.ok(images.isWanted, 'the later one comes later')
+    const second = images.take(2, images.isDue(2))
+    tt.match(second.image, { applied: 2, storeIndex: 2 })
+    tt.same(valuesOf(second), ['later'])
+    tt.notOk(images.isDue(2))
+    images.freeze(2)
+    images.restart(9)
+    tt.notOk(images.isDue(9), 'a snapshot takes the place of everything')
+  },
+)
 
 t.test(
   'the image follows every snapshot-count entries, the log does not grow for ever',

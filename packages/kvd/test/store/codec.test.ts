@@ -7,6 +7,7 @@ import {
   CommandWriter,
   decodeCommand,
   frames,
+  isCheck,
   stampCommand,
 } from '../../src/store/command.ts'
 import type { Command, Operation } from '../../src/store/command.ts'
@@ -165,6 +166,17 @@ t.test(
     holds(tt, 'and nothing else of it', moves, 500)
   },
 )
+
+t.test('a packed check is known from other commands without unpacking it', async (tt) => {
+  const ops = ['check', 'checked', 'set', 'sync', 'noop', 'compareAndDelete'] as const
+  const writer = new CommandWriter()
+  const checks = ops.filter((op) => {
+    writer.append(command({ op, time: 1 }))
+    return isCheck(writer.takeOne())
+  })
+  tt.same(checks, ['check', 'checked'])
+  tt.notOk(isCheck(new Uint8Array()))
+})
 
 t.test('a batch that was taken is not touched by what is written next', async (tt) => {
   const writer = new CommandWriter()
