@@ -2,7 +2,7 @@ import { Core } from '../raft/core.ts'
 import type { CoreOptions } from '../raft/state.ts'
 import type { Conf, ConfChange, MemberId, Message, Proposal, Ready } from '../raft/types.ts'
 import { crashReport, type CrashReport } from './crash-report.ts'
-import { messageOf, proposalOf, readyOf, Steps } from './steps.ts'
+import { messageOf, readyOf, Steps } from './steps.ts'
 
 /** A core that knows what it did last, and tells that when it breaks (raft.md 3.10). */
 export class RecordedCore extends Core {
@@ -25,9 +25,13 @@ export class RecordedCore extends Core {
     try {
       return run()
     } catch (error) {
-      if (error instanceof Error) this.#broken(crashReport(error, this.view, this.#steps.all))
+      this.#tell(error)
       throw error
     }
+  }
+
+  #tell(error: unknown): void {
+    if (error instanceof Error) this.#broken(crashReport(error, this.view, this.#steps.all))
   }
 
   override tick(): void {
@@ -41,8 +45,14 @@ export class RecordedCore extends Core {
   }
 
   override propose(proposal: Proposal): ReturnType<Core['propose']> {
-    this.#note('propose', proposalOf(proposal))
-    return this.#guard(() => super.propose(proposal))
+    this.#steps.noteRow('propose', proposal.id, this.#elapsed)
+    // Without a closure: it is called for every write, as `applied` is.
+    try {
+      return super.propose(proposal)
+    } catch (error) {
+      this.#tell(error)
+      throw error
+    }
   }
 
   override unsent(id: string): void {
@@ -86,8 +96,13 @@ export class RecordedCore extends Core {
   }
 
   override applied(index: number): void {
-    this.#steps.renew({ ms: this.#elapsed(), what: 'applied', about: index })
-    this.#guard(() => super.applied(index))
+    this.#steps.noteRow('applied', index, this.#elapsed)
+    try {
+      super.applied(index)
+    } catch (error) {
+      this.#tell(error)
+      throw error
+    }
   }
 
   override compact(index: number): void {

@@ -13,6 +13,22 @@ export interface Step {
   readonly about: unknown
 }
 
+class Row {
+  readonly first: string | number
+  last: string | number
+  count = 1
+
+  constructor(name: string | number) {
+    this.first = name
+    this.last = name
+  }
+
+  add(name: string | number): void {
+    this.last = name
+    this.count += 1
+  }
+}
+
 /** The last steps of a core. */
 export class Steps {
   readonly #steps: Step[] = []
@@ -23,11 +39,14 @@ export class Steps {
     this.#next = (this.#next + 1) % STEPS_MAX
   }
 
-  /** Takes the place of the last step when that was of the same kind: some come in long rows. */
-  renew(step: Step): void {
-    const last = (this.#next + STEPS_MAX - 1) % STEPS_MAX
-    if (this.#steps[last]?.what === step.what) this.#steps[last] = step
-    else this.note(step)
+  /**
+   * Some steps come in long rows, one for each write: a row is one step, with its first and last name.
+   * @param elapsed asked for the time of its first one alone
+   */
+  noteRow(what: string, name: string | number, elapsed: () => number): void {
+    const last = this.#steps[(this.#next + STEPS_MAX - 1) % STEPS_MAX]
+    if (last?.what === what && last.about instanceof Row) last.about.add(name)
+    else this.note({ ms: elapsed(), what, about: new Row(name) })
   }
 
   /** In their order. */
@@ -48,7 +67,7 @@ function endsOf(entries: readonly Entry[]): object | undefined {
   return { count: entries.length, first: placeOf(first), last: placeOf(last) }
 }
 
-export function proposalOf({ kind, id, data }: Proposal): object {
+function proposalOf({ kind, id, data }: Proposal): object {
   return { kind, id, bytes: data.length }
 }
 

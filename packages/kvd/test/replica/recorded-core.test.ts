@@ -68,6 +68,8 @@ t.test('a core that breaks tells its last thousand steps, without data, and brea
     'in their order',
   )
   tt.match(steps.at(-7)?.about, { type: 'app', entries: { count: 2, last: { bytes: 18 } } })
+  tt.match(steps.at(-6)?.about, { first: '2', last: '2', count: 1 })
+  tt.match(steps.at(-2)?.about, { first: 1, last: 2, count: 2 }, 'what comes in rows is one step')
   tt.match(report.core, {
     id: 'a',
     incarnation: 3,
