@@ -4,6 +4,12 @@ import { compareText, escapeJson, quoteJson } from './text.ts'
 export const SPACES = ['cluster', 'keys', 'auth'] as const
 export type Space = (typeof SPACES)[number]
 
+/**
+ * What the disk was told of a node, or of the one before it of the same key: nothing yet, what it is,
+ * what it was; and when it is gone, something while it was there, or never anything.
+ */
+export type Told = 'nothing' | 'current' | 'outdated' | 'gone' | 'never'
+
 /** A file or a directory. `value` is undefined for directories, `children` for files. */
 export interface Node {
   readonly key: string
@@ -17,8 +23,7 @@ export interface Node {
   expireAt: number
   /** Place in the TTL heap, -1 when it is not there. */
   heapIndex: number
-  /** The disk has not seen its last change. */
-  isDirty: boolean
+  told: Told
 }
 
 export interface NodeFields {
@@ -41,7 +46,7 @@ export function createNode(fields: NodeFields): Node {
     modifiedIndex: fields.index,
     expireAt: fields.expireAt,
     heapIndex: -1,
-    isDirty: false,
+    told: 'nothing',
   }
 }
 

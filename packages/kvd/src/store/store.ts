@@ -12,7 +12,7 @@ import {
   type Space,
 } from './node.ts'
 import { COUNTERS, createStats, type Counter, type StoreStats } from './stats.ts'
-import { Tree, type TreeChanges } from './tree.ts'
+import { Tree, type ChangesLimit, type TreeChanges } from './tree.ts'
 import { WatcherHub } from './watcher-hub.ts'
 
 /** Expirations before the year 2000 mean "permanent" (etcd 2.3 store/store.go minExpireTime). */
@@ -373,10 +373,13 @@ export class Store {
     return outcome
   }
 
-  /** Everything that the disk needs to be level with this store, since the last call. */
-  takeChanges(): { readonly tree: TreeChanges; readonly state: StoreState } {
+  /**
+   * What the disk needs to be level with this store, since the last call. With a limit it may be a
+   * part of that: `dirtyCount` tells whether something is left.
+   */
+  takeChanges(limit?: ChangesLimit): { readonly tree: TreeChanges; readonly state: StoreState } {
     return {
-      tree: this.#tree.takeChanges(),
+      tree: this.#tree.takeChanges(limit),
       state: { index: this.#index, count: this.#tree.count, stats: { ...this.#stats } },
     }
   }

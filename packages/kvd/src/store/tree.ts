@@ -9,11 +9,19 @@ interface Removed {
 
 const SLASH = 0x2f
 
-/** Rows for the disk: nodes written or gone since the last call of `takeChanges`. None comes twice. */
+/** Rows for the disk: nodes written or gone since it was last told of them. None comes twice. */
 export interface TreeChanges {
   readonly written: readonly Node[]
   readonly removed: readonly Removed[]
 }
+
+/** After so many nodes, or characters of them, `takeChanges` leaves the others for the next time. */
+export interface ChangesLimit {
+  readonly nodes: number
+  readonly length: number
+}
+
+const NO_LIMIT: ChangesLimit = { nodes: Infinity, length: Infinity }
 
 /**
  * The nodes of all spaces, their TTLs, and which of them the disk has not seen yet.
@@ -22,8 +30,11 @@ export interface TreeChanges {
 export class Tree {
   readonly #roots: Readonly<Record<Space, Node>>
   readonly #heap = new TtlHeap()
-  #written: Node[] = []
-  #removed: Removed[] = []
+  /**
+   * What the disk has to be told, each node once, in the order in which they changed: a node that is
+   * gone stands before the one that took its key.
+   */
+  #dirty: Node[] = []
   #count = 0
   #dirtyLength = 0
   /** The directory above the key that was asked for last. */
@@ -46,10 +57,10 @@ export class Tree {
   }
 
   get dirtyCount(): number {
-    return this.#written.length + this.#removed.length
+    return this.#dirty.length
   }
 
-  /** Characters that were written since the disk was last told, at the least as many as it will be told. */
+  /** Characters that were written and not yet taken, at the least as many as the disk will be told. */
   get dirtyLength(): number {
     return this.#dirtyLength
   }
@@ -112,16 +123,17 @@ export class Tree {
     parent?.children?.set(nameBelow(parent, node.key), node)
     this.#count += 1
     if (node.expireAt !== 0) this.#heap.push(node)
-    this.touch(node)
+    this.#dirtyLength += lengthOf(node)
+    this.#dirty.push(node)
     return node
   }
 
   /** Notes that a node's value or index was written. */
   touch(node: Node): void {
-    this.#dirtyLength += node.key.length + (node.value?.length ?? 0)
-    if (node.isDirty) return
-    node.isDirty = true
-    this.#written.push(node)
+    this.#dirtyLength += lengthOf(node)
+    if (node.told !== 'current') return
+    node.told = 'outdated'
+    this.#dirty.push(node)
   }
 
   setExpiry(node: Node, expireAt: number): void {
@@ -149,28 +161,40 @@ export class Tree {
   }
 
   #forget(node: Node): void {
-    const { space, key } = node
     this.#heap.remove(node)
     this.#count -= 1
-    this.#dirtyLength += key.length
-    this.#removed.push({ space, key })
+    this.#dirtyLength += node.key.length
+    if (node.told === 'current') this.#dirty.push(node)
+    node.told = node.told === 'nothing' ? 'never' : 'gone'
   }
 
-  takeChanges(): TreeChanges {
-    const written = this.#written.filter((node) => this.#isPresent(node))
-    const isGone = ({ space, key }: Removed): boolean => isRefusal(this.find(space, key, 0))
-    const removed = new Map(
-      this.#removed.filter(isGone).map((node) => [`${node.space} ${node.key}`, node]),
-    )
-    for (const node of this.#written) node.isDirty = false
-    this.#written = []
-    this.#removed = []
-    this.#dirtyLength = 0
-    return { written, removed: [...removed.values()] }
+  /** The oldest changes, until a limit is reached or passed. What is left stays dirty. */
+  takeChanges(limit = NO_LIMIT): TreeChanges {
+    const written: Node[] = []
+    const removed: Removed[] = []
+    let count = 0
+    let length = 0
+    for (const node of this.#dirty) {
+      if (count >= limit.nodes || length >= limit.length) break
+      count += 1
+      length += lengthOf(node)
+      if (node.told === 'never') continue
+      if (node.told !== 'gone') {
+        node.told = 'current'
+        written.push(node)
+      } else if (!this.#hasHeir(node)) removed.push(node)
+    }
+    this.#dirty = this.#dirty.slice(count)
+    this.#dirtyLength = this.#dirty.length === 0 ? 0 : this.#dirtyLength - length
+    return { written, removed }
   }
 
-  #isPresent(node: Node): boolean {
-    return this.find(node.space, node.key, 0) === node
+  /** Another node has its key by now: that one comes later and replaces its row, or is gone by then and removes it. */
+  #hasHeir({ space, key }: Node): boolean {
+    const heir = this.find(space, key, 0)
+    if (isRefusal(heir)) return false
+    if (heir.told === 'nothing') heir.told = 'outdated'
+    return true
   }
 
   /** Every node but the roots, parents before children. */
@@ -182,6 +206,10 @@ export class Tree {
 /** Where in the key of something below `dir` the next name begins. */
 function startBelow(dir: Node): number {
   return dir.parent === undefined ? 1 : dir.key.length + 1
+}
+
+function lengthOf({ key, value }: Node): number {
+  return key.length + (value?.length ?? 0)
 }
 
 /** Without recursion: a tree may be as deep as a request line is long. */

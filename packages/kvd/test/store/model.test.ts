@@ -6,12 +6,13 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { packEvents } from '../../src/storage/records.ts'
 import { isRefusal } from '../../src/store/errors.ts'
-import { Store, type NodeRow } from '../../src/store/store.ts'
+import { Store, type NodeRow, type StoreState } from '../../src/store/store.ts'
 import { compareText } from '../../src/store/text.ts'
 import type { StoreEvent } from '../../src/store/event.ts'
 import type { Watcher } from '../../src/store/watcher-hub.ts'
 import { rowOf } from '../../src/store/store.ts'
 import type { Command } from '../../src/store/command.ts'
+import type { ChangesLimit } from '../../src/store/tree.ts'
 import { NaiveStore, type NaiveEvent } from '../helpers/naive-store.ts'
 import { randomKey, randomProgram, type Step, type WatchStep } from '../helpers/programs.ts'
 import { countFrom, Random, seedFrom } from '../helpers/random.ts'
@@ -63,6 +64,7 @@ class Comparison {
       else if (step.type === 'watch') this.#watch(step.watch)
       else this.#restart()
       if (this.#random.chance(0.15)) this.compareTrees()
+      if (this.#random.chance(0.1)) this.#take(this.#smallLimit())
     }
     this.compareTrees()
     this.compareHistory()
@@ -112,11 +114,34 @@ class Comparison {
     }
   }
 
-  #restart(): void {
-    const { tree, state } = this.#store.takeChanges()
+  #smallLimit(): ChangesLimit {
+    return { nodes: this.#random.int(1, 6), length: this.#random.int(1, 40) }
+  }
+
+  /** Some of the changes, or all: a row for a key must not come twice, nor one that says what is known. */
+  #take(limit?: ChangesLimit): StoreState {
     const { rows } = this.#image
-    for (const { space, key } of tree.removed) rows.delete(`${space}:${key}`)
+    const { dirtyCount } = this.#store
+    const { tree, state } = this.#store.takeChanges(limit)
+    const taken = [...tree.removed, ...tree.written].map(({ space, key }) => `${space}:${key}`)
+    assert.equal(new Set(taken).size, taken.length, 'no key comes twice')
+    assert.ok(taken.length <= Math.min(dirtyCount, limit?.nodes ?? Infinity))
+    for (const { space, key } of tree.removed)
+      assert.ok(rows.delete(`${space}:${key}`), `the disk has never heard of ${key}`)
     for (const node of tree.written) rows.set(`${node.space}:${node.key}`, rowOf(node))
+    return state
+  }
+
+  #restart(): void {
+    let state = this.#take(this.#random.chance(0.5) ? undefined : this.#smallLimit())
+    while (this.#store.dirtyCount > 0) state = this.#take(this.#smallLimit())
+    assert.equal(this.#store.dirtyLength, 0)
+    const { rows } = this.#image
+    assert.deepEqual(
+      new Map([...this.#store.rows()].map((row) => [`${row.space}:${row.key}`, row])),
+      rows,
+      'the rows of the disk are those of the store',
+    )
     const events = eventsOf(this.#store)
     const loaded = new Store({ historySize: HISTORY })
     loaded.load(
