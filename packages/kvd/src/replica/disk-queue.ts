@@ -37,8 +37,8 @@ interface InFlight {
 export interface DiskQueueOptions {
   readonly disk: Disk
   readonly nowMs: () => number
-  /** Rows of the store and the piece of the log to drop, for a batch of so many entries. */
-  readonly rows: (entries: number) => Rows & Pick<Batch, 'compactTo'>
+  /** Rows of the store and the piece of the log to drop, for a batch of so many entries, packed in so many bytes. */
+  readonly rows: (entries: number, logBytes: number) => Rows & Pick<Batch, 'compactTo'>
   /** Known to be committed when the log was read. */
   readonly commit: number
   /** A Ready, and with it all before, is durable; its messages may leave. */
@@ -136,16 +136,17 @@ export class DiskQueue {
     const isReplaced = install !== undefined || this.isInstalling
     this.#waiting = createWaiting()
     this.#seq += 1
+    const packed = packEntries(entries)
     const batch: Batch = {
       seq: this.#seq,
-      entries: packEntries(entries),
+      entries: packed,
       firstIndex,
       hard: this.#news(hard),
       commit: this.#commit,
       identity,
       install: install?.place,
       compactTo: 0,
-      ...(isReplaced ? NO_ROWS : this.#options.rows(entries.length)),
+      ...(isReplaced ? NO_ROWS : this.#options.rows(entries.length, packed.length)),
       ...(install !== undefined && { packs: install.packs, image: install.image }),
     }
     this.#toldCommit = batch.commit

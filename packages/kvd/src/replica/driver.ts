@@ -70,7 +70,7 @@ export class Driver {
   constructor(options: ReplicaOptions, listener: DriverListener) {
     this.#options = options
     this.#listener = listener
-    const { store, disk, birth } = options
+    const { store, disk, birth, snapshotCount, elapsedMs } = options
     const { loaded, rows, events } = disk.recovered
     const { stats, storeIndex: index, count } = loaded
     if (stats !== undefined) store.load({ index, count, stats }, rows, events)
@@ -79,7 +79,13 @@ export class Driver {
     this.core = createCore(options, this.machine, log)
     this.#memory = new MemoryLog(this.core)
     this.#applied = loaded.applied
-    this.#images = new Images(store, options.snapshotCount, loaded.applied, loaded.firstIndex || 1)
+    this.#images = new Images({
+      store,
+      snapshotCount,
+      index: loaded.applied,
+      firstIndex: loaded.firstIndex || 1,
+      elapsedMs,
+    })
     this.#queue = this.#openQueue()
     if (log.added.length > 0 || birth !== undefined)
       this.#queue.begin(birth?.identity, log.added, log.hard)
@@ -96,8 +102,8 @@ export class Driver {
       disk,
       nowMs,
       commit: this.core.view.log.commit,
-      rows: (entries) => {
-        const rows = this.#takeRows()
+      rows: (entries, logBytes) => {
+        const rows = this.#takeRows(logBytes)
         return { ...rows, compactTo: this.#images.compactTo(entries) }
       },
       released: (seq, after) => {
@@ -182,7 +188,7 @@ export class Driver {
     if (this.#isStopped) return
     this.#listener.pumping()
     while (this.core.hasReady()) this.#carryOut(this.core.ready())
-    this.#queue.flush(!this.#queue.isInstalling && this.#images.isDue(this.#applied))
+    this.#queue.flush(!this.#queue.isInstalling && this.#images.isUrgent(this.#applied))
     this.#options.network.flush()
     this.#listener.pumped()
   }
@@ -327,8 +333,8 @@ export class Driver {
     this.#isDistrusted = true
   }
 
-  #takeRows(): Rows {
-    const rows = this.#images.take(this.#applied, this.#images.isDue(this.#applied))
+  #takeRows(logBytes: number): Rows {
+    const rows = this.#images.take(this.#applied, logBytes)
     // Whoever waits for it goes on when it is on its way to the disk.
     if (rows.image !== undefined && !this.#images.isWanted) this.#releaseImageWaiters()
     return rows
@@ -360,11 +366,11 @@ export class Driver {
 
   /**
    * What is committed is told to the disk with the next batch; when none comes, here. A member that
-   * has to go on alone knows by it what was acknowledged.
+   * has to go on alone knows by it what was acknowledged. In the same way an image goes on that is due.
    */
-  settleCommit(): void {
+  settle(): void {
     if (this.#isStopped || this.#queue.isInstalling) return
-    this.#queue.flush(this.#queue.hasCommitNews)
+    this.#queue.flush(this.#queue.hasCommitNews || this.#images.isDue(this.#applied))
   }
 
   tryForRoom(): void {
@@ -397,6 +403,6 @@ export class Driver {
   /** Brings the image on the disk up to date, as the last thing. */
   writeLast(): void {
     if (this.#isFull || this.#applied === this.#images.index) return
-    this.#queue.writeLast(this.#images.take(this.#applied, true))
+    this.#queue.writeLast(this.#images.takeLast(this.#applied))
   }
 }

@@ -3,18 +3,28 @@ import { packEvents } from '../storage/records.ts'
 import { packChanges } from '../storage/rows.ts'
 import type { StoreEvent } from '../store/event.ts'
 import type { Store, StoreState } from '../store/store.ts'
+import type { ChangesLimit } from '../store/tree.ts'
 
 /** Entries kept behind the image for slow followers (etcd 2.3 numberOfCatchUpEntries). */
 const CATCH_UP_ENTRIES = 5_000
 /** Entries dropped with a batch; more with one that brings more, or the log would grow. */
 const COMPACT_ENTRIES = 1_000
 const COMPACT_FACTOR = 2
-/** Changed nodes, or their characters, that are handed to the disk before an image asks for them. */
-const PACK_NODES_MAX = 1_000
-const PACKS_PER_IMAGE = 10
-const PACK_LENGTH = 1024 * 1024
-/** An image comes early when so many bytes of rows wait for one. */
-const IMAGE_BYTES_MAX = 8 * 1024 * 1024
+/**
+ * Images are so far apart, however many entries come, or keys that change all the time would be
+ * written all the time. Whoever wants few entries behind the image gets them at 2,000 writes a second.
+ */
+const INTERVAL_MS_MAX = 5_000
+const INTERVAL_MS_PER_ENTRY = 0.5
+/** Unless a start would have so much to replay: entries, or characters of them and of the nodes they changed. */
+const ENTRIES_FACTOR = 10
+const ENTRIES_MAX = 100_000
+const LENGTH_MAX = 32 * 1024 * 1024
+/** Changed nodes, or their characters, that go with a batch ahead of an image; more with one that brings more. */
+const PIECE_NODES_MAX = 1_000
+const PIECES_PER_IMAGE = 10
+const PIECE_LENGTH = 1024 * 1024
+const PIECE_FACTOR = 2
 /** Characters of JSON after which a row of events is full. */
 const EVENT_ROW_LENGTH = 4 * 1024 * 1024
 
@@ -23,26 +33,56 @@ export type Rows = Pick<Batch, 'packs' | 'image'>
 
 export const NO_ROWS: Rows = { packs: [], image: undefined }
 
-/** Decides what of the store goes to the disk, and when the log may be cut. */
+export interface ImagesOptions {
+  readonly store: Store
+  readonly snapshotCount: number
+  /** The log entry of the image on the disk. */
+  readonly index: number
+  /** Of the log on the disk. */
+  readonly firstIndex: number
+  /** Milliseconds that pass evenly. */
+  readonly elapsedMs: () => number
+}
+
+/**
+ * Decides what of the store goes to the disk, and when the log may be cut. Nothing goes there until an
+ * image is due; then the changed nodes do, a piece with each batch, and the last piece makes the image.
+ */
 export class Images {
   readonly #store: Store
   readonly #snapshotCount: number
+  readonly #entriesMax: number
+  readonly #intervalMs: number
+  readonly #pieceNodes: number
+  readonly #elapsedMs: () => number
   /** The image on the disk, or on its way there. */
   #index: number
   #event: number
-  #packedBytes = 0
+  #imageMs: number
+  /** Characters that came since then. */
+  #length = 0
+  /** What was dirty behind the last batch. */
+  #left: ChangesLimit
   #firstIndex: number
   #compactTarget = 0
   #isWanted = false
   /** An image of an earlier moment, which the next batch brings. */
   #frozen: Rows | undefined
 
-  /** @param firstIndex of the log on the disk */
-  constructor(store: Store, snapshotCount: number, index: number, firstIndex: number) {
+  constructor({ store, snapshotCount, index, firstIndex, elapsedMs }: ImagesOptions) {
     this.#store = store
     this.#snapshotCount = snapshotCount
+    this.#entriesMax = Math.max(
+      snapshotCount,
+      Math.min(ENTRIES_FACTOR * snapshotCount, ENTRIES_MAX),
+    )
+    this.#intervalMs = Math.min(INTERVAL_MS_PER_ENTRY * snapshotCount, INTERVAL_MS_MAX)
+    this.#pieceNodes = Math.min(PIECE_NODES_MAX, Math.ceil(snapshotCount / PIECES_PER_IMAGE))
+    this.#elapsedMs = elapsedMs
     this.#index = index
     this.#event = store.index
+    this.#imageMs = elapsedMs()
+    this.#left = dirtyOf(store)
     this.#firstIndex = firstIndex
   }
 
@@ -53,13 +93,19 @@ export class Images {
 
   /** A snapshot has taken the place of everything. */
   restart(index: number): void {
-    this.#index = index
-    this.#event = this.#store.index
+    this.#noteImage(index)
+    this.#frozen = undefined
     this.#firstIndex = index + 1
     this.#compactTarget = 0
-    this.#packedBytes = 0
+  }
+
+  #noteImage(index: number): void {
+    this.#index = index
+    this.#event = this.#store.index
+    this.#imageMs = this.#elapsedMs()
+    this.#length = 0
+    this.#left = dirtyOf(this.#store)
     this.#isWanted = false
-    this.#frozen = undefined
   }
 
   /** Makes the next batch bring an image, however little has changed. */
@@ -74,35 +120,67 @@ export class Images {
 
   /** Makes the next batch bring an image of the store as it is now, whatever is applied until then. */
   freeze(applied: number): void {
-    this.#frozen ??= this.#take(applied, true)
+    this.#frozen ??= this.#takeAll(applied)
   }
 
+  /** Somebody waits for the image. */
+  isUrgent(applied: number): boolean {
+    return this.#frozen !== undefined || (this.#isWanted && applied > this.#index)
+  }
+
+  /** Stays so until there is one. */
   isDue(applied: number): boolean {
     if (this.#frozen !== undefined) return true
     const entries = applied - this.#index
-    const isLarge = entries > 0 && this.#packedBytes >= IMAGE_BYTES_MAX
-    return isLarge || entries >= this.#snapshotCount || (this.#isWanted && entries > 0)
+    if (entries === 0) return false
+    if (this.#isWanted || this.#length >= LENGTH_MAX) return true
+    if (entries < this.#snapshotCount) return false
+    return entries >= this.#entriesMax || this.#elapsedMs() - this.#imageMs >= this.#intervalMs
   }
 
   /**
-   * What the disk has not seen of the store as it is now, all entries up to `applied` in it. A little
-   * of it goes with one batch after another, so that an image finds only the rest to do.
+   * What goes to the disk with a batch whose entries have `logBytes`, of the store as it is now, all
+   * entries up to `applied` in it. When an image is due: more than has come since the last batch, so
+   * that the pieces come to an end.
    */
-  take(applied: number, wantsImage: boolean): Rows {
-    const frozen = this.#frozen
-    this.#frozen = undefined
-    return frozen ?? this.#take(applied, wantsImage)
+  take(applied: number, logBytes: number): Rows {
+    const store = this.#store
+    const { nodes, length } = this.#left
+    const came = { nodes: store.dirtyCount - nodes, length: store.dirtyLength - length }
+    this.#length += Math.max(logBytes, came.length)
+    const piece = {
+      nodes: Math.max(this.#pieceNodes, PIECE_FACTOR * came.nodes),
+      length: Math.max(PIECE_LENGTH, PIECE_FACTOR * came.length),
+    }
+    const rows = this.#takeFrozen() ?? this.#takeDue(applied, piece)
+    this.#left = dirtyOf(store)
+    return rows
   }
 
-  #take(applied: number, wantsImage: boolean): Rows {
-    const store = this.#store
-    const packNodes = Math.min(PACK_NODES_MAX, Math.ceil(this.#snapshotCount / PACKS_PER_IMAGE))
-    const isDue = store.dirtyCount >= packNodes || store.dirtyLength >= PACK_LENGTH
-    if (!wantsImage && !isDue) return NO_ROWS
-    const { tree, state } = store.takeChanges()
-    const packs = packChanges(tree, PACK_LENGTH)
-    for (const { length } of packs) this.#packedBytes += length
-    return { packs, image: wantsImage ? this.#takeImage(applied, state) : undefined }
+  /** The last rows of all, with an image. */
+  takeLast(applied: number): Rows {
+    return this.#takeFrozen() ?? this.#takeAll(applied)
+  }
+
+  #takeFrozen(): Rows | undefined {
+    const frozen = this.#frozen
+    this.#frozen = undefined
+    return frozen
+  }
+
+  #takeDue(applied: number, piece: ChangesLimit): Rows {
+    if (this.isUrgent(applied)) return this.#takeAll(applied)
+    if (!this.isDue(applied)) return NO_ROWS
+    const { tree, state } = this.#store.takeChanges(piece)
+    const packs = packChanges(tree, PIECE_LENGTH)
+    const isLast = this.#store.dirtyCount === 0
+    return { packs, image: isLast ? this.#takeImage(applied, state) : undefined }
+  }
+
+  /** The image, with all that it lacks. */
+  #takeAll(applied: number): Rows {
+    const { tree, state } = this.#store.takeChanges()
+    return { packs: packChanges(tree, PIECE_LENGTH), image: this.#takeImage(applied, state) }
   }
 
   #takeImage(applied: number, state: StoreState): Image {
@@ -113,10 +191,7 @@ export class Images {
       const event = history.at(at)
       if (event !== undefined) events.push(event)
     }
-    this.#isWanted = false
-    this.#index = applied
-    this.#event = index
-    this.#packedBytes = 0
+    this.#noteImage(applied)
     return {
       applied,
       storeIndex: state.index,
@@ -143,6 +218,10 @@ export class Images {
     this.#firstIndex = upTo + 1
     return upTo
   }
+}
+
+function dirtyOf({ dirtyCount: nodes, dirtyLength: length }: Store): ChangesLimit {
+  return { nodes, length }
 }
 
 /** Events in rows of bounded length: one text of all could be longer than a string may be. */

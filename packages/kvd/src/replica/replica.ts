@@ -358,7 +358,7 @@ export class Replica {
     this.#changes.expire()
     this.#reads.expire()
     this.#driver.tryForRoom()
-    this.#driver.settleCommit()
+    this.#driver.settle()
     if (this.#isClosed) return
     // Whoever leads with a disk that does not answer holds up everybody (raft.md 5.4).
     if (this.#driver.stalledMs > STALLED_MS_MAX) this.#driver.handOver()

@@ -101,13 +101,13 @@ t.test('the disk is told of no commit before it has what was committed', async (
   tt.same(onDisk().slice(-2), [2, 2])
   driver.receive([appendOf(second, 3, true)])
   // What came is in the core alone until the end of the turn.
-  driver.settleCommit()
+  driver.settle()
   while (disk.waiting > 0) disk.commit()
   const told = disk.batches.at(-1)?.commit ?? 0
   tt.same([onDisk().slice(-2), told], [[2, 2], birth.entries.length])
   await turn()
   while (disk.waiting > 0) disk.commit()
-  driver.settleCommit()
+  driver.settle()
   tt.same([onDisk().slice(-2), disk.batches.at(-1)?.commit], [[3, 3], birth.entries.length + 2])
   driver.stop()
 })

@@ -1,73 +1,160 @@
 import { Buffer } from 'node:buffer'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
+import { Images, NO_ROWS, type Rows } from '../../src/replica/images.ts'
+import type { Replica } from '../../src/replica/replica.ts'
 import type { Batch } from '../../src/storage/messages.ts'
 import { unpackRows } from '../../src/storage/rows.ts'
-import { Images } from '../../src/replica/images.ts'
 import { command } from '../../src/store/command.ts'
 import { Store } from '../../src/store/store.ts'
-import { NOW, set } from '../helpers/commands.ts'
+import { NOW, set, update } from '../helpers/commands.ts'
 import { entriesOf, FakeDisk } from '../helpers/fake-disk.ts'
 import { bench, until } from '../helpers/replica-bench.ts'
 
-t.test('changed nodes go to the disk before an image asks for them', async (tt) => {
+const rowsOf = ({ packs }: Batch): number =>
+  packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))]).length
+
+async function write(replica: Replica, key: string): Promise<void> {
+  replica.propose(set(key), () => undefined)
+  await until(() => replica.pending === 0)
+}
+
+t.test('changed nodes go to the disk when an image is due, in pieces', async (tt) => {
+  const disk = new FakeDisk({ isInstant: true })
+  const clock = { ms: 0 }
+  const { replica } = bench(tt, { disk, snapshotCount: 100, elapsedMs: () => clock.ms })
+  for (let count = 0; count < 150; count += 1) await write(replica, `/${count % 90}`)
+  tt.same(
+    disk.batches.filter((batch) => rowsOf(batch) > 0),
+    [],
+    'none before it is time, whatever number of entries came',
+  )
+  clock.ms = 50
+  for (let count = 0; count < 12; count += 1) await write(replica, `/${count}`)
+  await until(() => disk.waiting === 0)
+  const packed = disk.batches.map(rowsOf).filter((rows) => rows > 0)
+  tt.ok(packed.length >= 9 && packed.every((rows) => rows <= 10), `rows: ${packed.join()}`)
+  const image = disk.batches.find((batch) => batch.image !== undefined)
+  tt.match(image?.image, { count: 90 + 3, eventFloor: 1 })
+  tt.equal(
+    image,
+    disk.batches.findLast((batch) => rowsOf(batch) > 0),
+    'the last piece makes it',
+  )
+})
+
+t.test('a busy member has an image after ten times as many entries', async (tt) => {
   const disk = new FakeDisk({ isInstant: true })
   const { replica } = bench(tt, { disk, snapshotCount: 100 })
-  for (let count = 0; count < 95; count += 1) {
-    replica.propose(set(`/${count}`), () => undefined)
-    await until(() => replica.pending === 0)
-  }
-  const rowsOf = ({ packs }: Batch): number =>
-    packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))]).length
-  const packed = disk.batches.map(rowsOf).filter((rows) => rows > 0)
-  tt.same(
-    packed,
-    Array.from({ length: 9 }, () => 10),
-    'a tenth of an image at a time',
-  )
-  for (let count = 0; count < 10; count += 1) {
-    replica.propose(set(`/${count}`), () => undefined)
-    await until(() => replica.pending === 0)
-  }
+  for (let count = 0; count < 2500; count += 1) await write(replica, `/${count % 90}`)
   await until(() => disk.waiting === 0)
-  const last = disk.batches.find(({ image }) => image !== undefined)
-  tt.match(last?.image, { applied: 100, count: 95 + 3, events: [{ last: 99 }] })
-  tt.ok(last !== undefined && rowsOf(last) <= 10, 'the image itself has little to carry')
+  const images = disk.batches.flatMap(({ image }) => image?.applied ?? [])
+  tt.equal(images.length, 2, images.join())
+  for (const [at, applied] of images.entries())
+    tt.ok(applied - (images[at - 1] ?? 0) < 1000 + 30, `${applied}: the pieces take a few batches`)
+  const rows = disk.batches.reduce((sum, batch) => sum + rowsOf(batch), 0)
+  tt.ok(rows <= 2 * (93 + 30), `${rows} rows for 2500 writes`)
+})
+
+t.test('a batch that changes more than a piece takes more along', async (tt) => {
+  const store = new Store({ historySize: 10 })
+  const clock = { ms: 0 }
+  const images = new Images({
+    store,
+    snapshotCount: 10_000,
+    index: 0,
+    firstIndex: 1,
+    elapsedMs: () => clock.ms,
+  })
+  let applied = 0
+  const batch = (nodes: number): Rows => {
+    for (let count = 0; count < nodes; count += 1) store.apply(set(`/${(applied += 1)}`))
+    return images.take(applied, 0)
+  }
+  tt.same(batch(30_000), NO_ROWS)
+  clock.ms = 4999
+  tt.same([batch(10), images.isDue(applied)], [NO_ROWS, false])
+  clock.ms = 5000
+  tt.equal(images.isDue(applied), true)
+  const pieces: number[] = []
+  for (let count = 0; count < 100 && images.isDue(applied); count += 1) {
+    const rows = batch(2000)
+    pieces.push(rows.packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))]).length)
+    tt.equal(rows.image !== undefined, store.dirtyCount === 0)
+  }
+  tt.equal(images.index, applied)
+  tt.ok(pieces.length <= 20 && pieces.every((nodes) => nodes <= 4000), pieces.join())
+  tt.same(batch(3000), NO_ROWS)
+  images.want()
+  tt.equal(images.isUrgent(applied), true)
+  const wanted = images.take(applied, 0)
+  tt.equal(wanted.image?.applied, applied, 'whoever waits for it gets it at once')
+  images.want()
+  tt.equal(images.isUrgent(applied), false, 'there is nothing that it could add')
+  tt.same(images.take(applied, 0), NO_ROWS)
+  images.restart(applied)
+  tt.equal(batch(1).image, undefined, 'the wish went with the store')
+})
+
+t.test('an image that is due goes on when nobody writes', async (tt) => {
+  const disk = new FakeDisk({ isInstant: true })
+  const clock = { ms: 0 }
+  const { replica } = bench(tt, { disk, snapshotCount: 20, elapsedMs: () => clock.ms })
+  for (let count = 0; count < 20; count += 1) await write(replica, `/${count % 3}`)
+  clock.ms = 10
+  await until(() => disk.batches.some(({ image }) => image !== undefined))
+  tt.equal(disk.batches.at(-1)?.image?.applied, replica.lastIndex)
 })
 
 t.test('large values bring the image early, and rows without room come again', async (tt) => {
   const disk = new FakeDisk()
   const { replica } = bench(tt, { disk })
-  const sizes: number[] = []
-  for (let count = 0; count < 14; count += 1) {
+  const batches: Batch[] = []
+  for (let count = 0; count < 80; count += 1) {
     replica.propose(set(`/${count}`, { value: 'x'.repeat(1 << 20) }), () => undefined)
     await turn()
     const batch = disk.batches.at(-1)
-    if (count === 5) {
+    if (batch !== undefined) batches.push(batch)
+    if (count === 45) {
       disk.fill('full')
       await until(() => disk.waiting === 1)
+      tt.ok((batch?.packs.length ?? 0) > 0)
       tt.same(disk.batches.at(-1)?.packs, batch?.packs, 'the same rows')
     }
     disk.commit()
-    sizes.push(batch?.packs.length ?? 0)
   }
+  const sizes = batches.map(({ packs }) => packs.length)
   tt.ok(
-    sizes.every((size) => size <= 1),
-    `${sizes.join()} packs a batch`,
+    sizes.every((size) => size <= 3),
+    `${sizes.join()} packs a batch: twice what it brings, and a row is not cut`,
   )
+  tt.same(sizes.slice(0, 30), Array<number>(30).fill(0), 'nothing ahead of time')
   tt.ok(
-    disk.batches.some(({ image }) => image !== undefined),
-    'after 8 MiB, not 10,000 entries',
+    batches.some(({ image }) => image !== undefined),
+    'after 32 MiB, not 10,000 entries',
   )
+})
+
+t.test('commands that change nothing are a log to replay as well', async (tt) => {
+  const disk = new FakeDisk({ isInstant: true })
+  const { replica } = bench(tt, { disk })
+  const value = 'x'.repeat(1 << 20)
+  for (let count = 0; count < 34; count += 1) {
+    replica.propose(update('/missing', { value }), () => undefined)
+    await until(() => replica.pending === 0)
+  }
+  tt.ok(disk.batches.some(({ image }) => image !== undefined))
 })
 
 t.test('the log does not grow when a batch brings more than a piece', async (tt) => {
   const disk = new FakeDisk({ isInstant: true })
-  const { replica } = bench(tt, { disk, snapshotCount: 10_000 })
+  const clock = { ms: 0 }
+  const { replica } = bench(tt, { disk, snapshotCount: 10_000, elapsedMs: () => clock.ms })
   for (let round = 0; round < 30; round += 1) {
     for (let count = 0; count < 4000; count += 1)
       replica.propose(command({ op: 'noop', time: NOW }), () => undefined)
     await until(() => replica.pending === 0)
+    clock.ms += 2000
   }
   await until(() => disk.waiting === 0)
   const compacted = Math.max(...disk.batches.map(({ compactTo }) => compactTo))
@@ -81,26 +168,36 @@ t.test(
   'an image that is asked for at an entry is of that entry, whatever the disk does',
   async (tt) => {
     const store = new Store({ historySize: 10 })
-    const images = new Images(store, 100, 0, 1)
+    const images = new Images({
+      store,
+      snapshotCount: 100,
+      index: 0,
+      firstIndex: 1,
+      elapsedMs: () => 0,
+    })
     store.apply(set('/a', { value: 'then' }))
     images.freeze(1)
     store.apply(set('/a', { value: 'later' }))
     images.freeze(2)
     images.want()
-    tt.ok(images.isDue(2))
+    tt.ok(images.isDue(2) && images.isUrgent(2))
     const valuesOf = ({ packs }: Pick<Batch, 'packs'>): string[] =>
       packs.flatMap((pack) =>
         [...unpackRows(Buffer.from(pack))].map(({ node }) => String(node?.value)),
       )
-    const first = images.take(2, true)
+    const first = images.take(2, 0)
     tt.match(first.image, { applied: 1, storeIndex: 1, events: [{ last: 1 }] })
     tt.same(valuesOf(first), ['then'])
     tt.ok(images.isWanted, 'the later one comes later')
-    const second = images.take(2, images.isDue(2))
+    const second = images.take(2, 0)
     tt.match(second.image, { applied: 2, storeIndex: 2 })
     tt.same(valuesOf(second), ['later'])
     tt.notOk(images.isDue(2))
-    images.freeze(2)
+    store.apply(set('/b'))
+    images.freeze(3)
+    store.apply(set('/c'))
+    tt.match(images.takeLast(4).image, { applied: 3 }, 'the last one too')
+    images.freeze(4)
     images.restart(9)
     tt.notOk(images.isDue(9), 'a snapshot takes the place of everything')
   },
@@ -110,11 +207,14 @@ t.test(
   'the image follows every snapshot-count entries, the log does not grow for ever',
   async (tt) => {
     const disk = new FakeDisk({ isInstant: true })
-    const { replica } = bench(tt, { disk, snapshotCount: 10_000 })
+    const clock = { ms: 0 }
+    const { replica } = bench(tt, { disk, snapshotCount: 10_000, elapsedMs: () => clock.ms })
     const entries = 120_000
     for (let count = 0; count < entries; count += 1) {
       replica.propose(command({ op: 'noop', time: NOW }), () => undefined)
-      if (count % 500 === 499) await until(() => replica.pending === 0)
+      if (count % 500 !== 499) continue
+      await until(() => replica.pending === 0)
+      clock.ms += 250
     }
     await until(() => disk.waiting === 0)
     const images = disk.batches.flatMap(({ image }) => image?.applied ?? [])
