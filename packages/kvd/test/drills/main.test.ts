@@ -6,13 +6,13 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { openDisk } from '../src/storage/disk.ts'
-import { ask } from './helpers/asking.ts'
-import { batchOf, commit, OWNER } from './helpers/batches.ts'
-import { exchange, FORM, get, requestText } from './helpers/exchange.ts'
-import { freePorts, launch, spawnStore, type StoreProcess } from './helpers/store-process.ts'
+import { openDisk } from '../../src/storage/disk.ts'
+import { ask } from '../helpers/asking.ts'
+import { batchOf, commit, OWNER } from '../helpers/batches.ts'
+import { exchange, FORM, get, requestText } from '../helpers/exchange.ts'
+import { freePorts, launch, spawnStore, type StoreProcess } from '../helpers/store-process.ts'
 
-const kvd = fileURLToPath(new URL('../../bin/kvd.js', import.meta.url))
+const kvd = fileURLToPath(new URL('../../../bin/kvd.js', import.meta.url))
 const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(ETCD|KVD)_|^JOURNAL|^NOTIFY/.test(name)),
 )

@@ -1,11 +1,11 @@
 import { setImmediate as breathe } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import tap, { test } from 'tap'
-import { createClient } from '../src/index.ts'
-import type { KvClient, KvResponse, WatchEvent } from '../src/index.ts'
-import { Cutter } from './helpers/cutter.ts'
-import { findEtcd, findKvd, start } from './helpers/programs.ts'
-import { checkSequence, propertyOptions } from './helpers/sequence.ts'
+import { createClient } from '../../src/index.ts'
+import type { KvClient, KvResponse, WatchEvent } from '../../src/index.ts'
+import { Cutter } from '../helpers/cutter.ts'
+import { findEtcd, findKvd, start } from '../helpers/programs.ts'
+import { checkSequence, propertyOptions } from '../helpers/sequence.ts'
 
 // The same against the servers themselves: a real etcd by long polls, our kvd over WebSocket and by
 // long polls. Each is skipped where it is not there.

@@ -1,14 +1,14 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { openDisk } from '../src/storage/disk.ts'
-import { packChanges } from '../src/storage/rows.ts'
-import { Store } from '../src/store/store.ts'
-import { ask, type Answer } from './helpers/answers.ts'
-import { commit } from './helpers/batches.ts'
-import { set } from './helpers/commands.ts'
-import { Daemon } from './helpers/daemon.ts'
-import { freePorts } from './helpers/store-process.ts'
+import { openDisk } from '../../src/storage/disk.ts'
+import { packChanges } from '../../src/storage/rows.ts'
+import { Store } from '../../src/store/store.ts'
+import { ask, type Answer } from '../helpers/answers.ts'
+import { commit } from '../helpers/batches.ts'
+import { set } from '../helpers/commands.ts'
+import { Daemon } from '../helpers/daemon.ts'
+import { freePorts } from '../helpers/store-process.ts'
 
 const SNAPSHOT_COUNT = 60
 const POLL_MS = 50
