@@ -6,7 +6,11 @@ import type { Disk } from '../storage/disk.ts'
 import { command, type Command } from '../store/command.ts'
 
 /** Between two packs of rows: the disk has other things to do. */
-const PAUSE_MS = 20
+const PAUSE_MS = 5
+/** An image that is read holds up merges, so a store that takes longer is not checked. */
+const CHECK_MS_MAX = 120_000
+/** Of what is hashed, and how. Hashes of another version say nothing. */
+const VERSION = '1:'
 /** After a check that took so long, so many times that is rest: an image that is read holds up merges. */
 const REST_FACTOR = 3
 /** Entries of a check itself, at the most, or an idle cluster with a small --snapshot-count would go on checking. */
@@ -32,6 +36,8 @@ export interface DivergenceOptions {
   readonly conf: () => Conf
   /** Makes an image of the store as it is at the time of the call. Resolves when the disk has been given it. */
   readonly freeze: () => Promise<void>
+  /** What this member holds is known to be wrong: it has no say. */
+  readonly isDiverged: () => boolean
   /** Calls back when it is decided, or given up. */
   readonly propose: (entry: Command, done: () => void) => void
   readonly found: (divergence: Divergence) => void
@@ -57,6 +63,8 @@ export class DivergenceCheck {
   #isHashing = false
   #isProposed = false
   #restsUntilMs = 0
+  /** Of the store: another one may take its place while it is read. */
+  #generation = 0
 
   constructor(options: DivergenceOptions) {
     this.#options = options
@@ -65,8 +73,10 @@ export class DivergenceCheck {
 
   /** Leader: begins a check when the last one is long enough ago. */
   proposeWhenDue(applied: number): void {
-    const { conf, snapshotCount, elapsedMs, memberId, propose } = this.#options
+    const { conf, snapshotCount, elapsedMs, memberId, propose, isDiverged } = this.#options
     const { length } = conf().voters
+    // A wrong leader would win each tie by itself.
+    if (isDiverged()) return
     const entries = Math.max(snapshotCount, OWN_ENTRIES_FACTOR * (length + 1))
     if (length < 2 || applied - this.#lastMark < entries) return
     if (this.#isHashing || this.#isProposed || elapsedMs() < this.#restsUntilMs) return
@@ -79,11 +89,17 @@ export class DivergenceCheck {
   /** An entry `check` or `checked`, while the store stands exactly there. */
   applied(index: number, entry: Command): void {
     if (entry.op === 'check') this.#begin(index, entry.value)
-    else {
+    else if (entry.value.startsWith(VERSION)) {
       const about = Number(entry.prevIndex)
       this.#marks.get(about)?.told.set(entry.prevValue, entry.value)
       this.#judge(about)
     }
+  }
+
+  /** A snapshot of another member is the store now: what was found out about the old one is void. */
+  installed(): void {
+    this.#generation += 1
+    this.#marks.clear()
   }
 
   #begin(index: number, leader: MemberId): void {
@@ -97,17 +113,20 @@ export class DivergenceCheck {
   }
 
   async #hash(index: number, mark: Mark): Promise<void> {
-    const { elapsedMs, conf, memberId, propose, disk, freeze } = this.#options
+    const { elapsedMs, conf, memberId, propose, disk, freeze, isDiverged } = this.#options
+    const generation = this.#generation
     this.#isHashing = true
     const begunMs = elapsedMs()
     await freeze()
-    const hash = await hashImage(disk, index)
+    const isVoid = (): boolean =>
+      this.#generation !== generation || elapsedMs() - begunMs > CHECK_MS_MAX
+    const hash = await hashImage(disk, index, isVoid)
     this.#isHashing = false
     this.#restsUntilMs = elapsedMs() + REST_FACTOR * (elapsedMs() - begunMs)
     if (hash === undefined) return
     mark.own = hash
     const fields = { value: hash, prevIndex: String(index), prevValue: memberId }
-    if (conf().voters.includes(memberId))
+    if (conf().voters.includes(memberId) && !isDiverged())
       propose(command({ op: 'checked', time: 0, ...fields }), () => undefined)
     this.#judge(index)
   }
@@ -129,10 +148,15 @@ function rightOf({ told, leader }: Mark, conf: Conf): string | undefined {
   return conf.voters.every((id) => told.has(id)) ? told.get(leader) : undefined
 }
 
-/** Of all rows in the order of their paths, and of what the store is besides; undefined when the image is another one. */
+/**
+ * Of all rows in the order of their paths, and of what the store is besides; undefined when the image
+ * is another one.
+ * @param isVoid asked after each pack, whether what comes of it would be of no use
+ */
 async function hashImage(
   disk: Pick<Disk, 'openSnapshot'>,
   index: number,
+  isVoid: () => boolean,
 ): Promise<string | undefined> {
   const snapshot = await disk.openSnapshot()
   if (snapshot === undefined) return undefined
@@ -143,7 +167,9 @@ async function hashImage(
     const hash = createHash('sha256').update(`${storeIndex} ${count} ${stats.syncTime}\n`)
     for (;;) {
       const pack = await snapshot.next()
-      if (pack === undefined) return hash.digest('hex')
+      // An image whose tables were emptied meanwhile comes to an end like any other.
+      if (isVoid()) return undefined
+      if (pack === undefined) return VERSION + hash.digest('hex')
       hash.update(pack)
       await delay(PAUSE_MS, undefined, { ref: false })
     }

@@ -27,6 +27,8 @@ export interface DriverListener {
   changed(id: string, changed: Changed): void
   /** An entry `check` or `checked` was applied just now. */
   checked(index: number, entry: Command): void
+  /** A snapshot of another member has taken the place of the store, in memory and on the disk. */
+  installed(): void
   /** The Ready is carried out. */
   done(ready: Ready): void
   /** A member came, went or got other URLs. */
@@ -300,6 +302,7 @@ export class Driver {
       this.#applied = index
       this.#memory.restart()
       this.#images.restart(index)
+      this.#listener.installed()
       // The disk has just been given one.
       this.#releaseImageWaiters()
       this.#followConf()
@@ -309,14 +312,15 @@ export class Driver {
 
   /** Resolves when the disk has been given an image of the store as it is now. */
   async #freshImage(): Promise<void> {
+    // One that is frozen at this very entry is on its way already.
+    const isFrozen = this.#images.index === this.#applied && this.#images.isDue(this.#applied)
+    if (this.#images.index !== this.#applied) this.#images.want()
+    if (this.#images.index !== this.#applied || isFrozen)
+      await new Promise<void>((resolve) => {
+        this.#imageWaiters.push(resolve)
+        this.schedule()
+      })
     if (this.#isDistrusted) throw new Error('this member has diverged')
-    // What is frozen has not been given to it.
-    if (this.#images.index === this.#applied && !this.#images.isDue(this.#applied)) return
-    await new Promise<void>((resolve) => {
-      this.#imageWaiters.push(resolve)
-      this.#images.want()
-      this.schedule()
-    })
   }
 
   /**

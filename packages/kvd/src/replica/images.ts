@@ -169,7 +169,6 @@ export class Images {
   }
 
   #takeDue(applied: number, piece: ChangesLimit): Rows {
-    if (this.isUrgent(applied)) return this.#takeAll(applied)
     if (!this.isDue(applied)) return NO_ROWS
     const { tree, state } = this.#store.takeChanges(piece)
     const packs = packChanges(tree, PIECE_LENGTH)

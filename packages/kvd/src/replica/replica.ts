@@ -62,6 +62,7 @@ export class Replica {
       applied: (id, outcome) => this.#requests.applied(id, outcome),
       checked: (index, entry) => this.#check.applied(index, entry),
       changed: (id, { problem }) => this.#changes.applied(id, problem),
+      installed: () => this.#check.installed(),
       done: ({ reads }) => {
         this.#reads.confirmed(reads)
         this.#reads.serve()
@@ -114,6 +115,7 @@ export class Replica {
       conf: () => this.#driver.core.view.conf,
       freeze: async () => await this.#driver.freeze(),
       propose: (entry, done) => this.propose(entry, done),
+      isDiverged: () => this.#isDiverged,
       found: (divergence) => this.#diverge(divergence),
     })
   }

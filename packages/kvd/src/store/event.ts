@@ -47,8 +47,8 @@ export class StoreEvent implements EventHead {
   readonly isNew: boolean
   /**
    * About how many characters of JSON it keeps, or could: exact for an event that came as JSON, else
-   * an estimate that leaves escapes out. JSON that is much longer is made for each who asks, so that
-   * a sum of lengths bounds what is in memory.
+   * an estimate that leaves escapes out. Of JSON that is much longer only the last one asked for is
+   * kept, so that a sum of lengths bounds what is in memory.
    */
   readonly length: number
   #content: Content | string
@@ -70,11 +70,16 @@ export class StoreEvent implements EventHead {
   get json(): string {
     const content = this.#content
     if (typeof content === 'string') return content
+    if (lastLong?.event === this) return lastLong.json
     const json = eventJson(this.action, content)
     if (json.length <= KEPT_FACTOR * this.length) this.#content = json
+    else lastLong = { event: this, json }
     return json
   }
 }
+
+/** All watchers of a key ask for the same event in one turn. */
+let lastLong: { readonly event: StoreEvent; readonly json: string } | undefined
 
 function contentLength({ node, prev }: Content): number {
   return EVENT_LENGTH + viewLength(node) + (prev === undefined ? 0 : viewLength(prev))

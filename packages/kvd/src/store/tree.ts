@@ -166,6 +166,8 @@ export class Tree {
     this.#dirtyLength += node.key.length
     if (node.told === 'current') this.#dirty.push(node)
     node.told = node.told === 'nothing' ? 'never' : 'gone'
+    // The disk may be told much later: until then only the key is of use.
+    if (node.value !== undefined) node.value = ''
   }
 
   /** The oldest changes, until a limit is reached or passed. What is left stays dirty. */

@@ -47,8 +47,10 @@ export function* crashImages(
   const { kinds, synced, all } = placesOf(recording)
   const seen = new Set<string>()
   for (let round = 0; round < ROUNDS && seen.size < count; round += 1) {
-    const picks = Array.from({ length: count - seen.size }, (): Pick => {
-      const from = random.pick([random.pick(kinds), synced, all])
+    const picks = Array.from({ length: count - seen.size }, (_, at): Pick => {
+      // One of each kind first: the seldom ones must not be left to chance.
+      const rare = round === 0 ? kinds[at] : undefined
+      const from = rare ?? random.pick([random.pick(kinds), synced, all])
       return { position: random.pick(from), loss: random.pick(LOSSES), random: random.fork() }
     })
     for (const image of imagesAt(recording, picks, said)) {

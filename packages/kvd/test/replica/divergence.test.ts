@@ -20,6 +20,7 @@ class Lab {
   voters: readonly MemberId[] = ['a', 'b', 'c']
   imageIndex = 0
   nowMs = 0
+  isDiverged = false
   #done: () => void = () => undefined
 
   constructor(memberId: MemberId, rows = SAME) {
@@ -35,6 +36,7 @@ class Lab {
         this.proposed.push(entry)
         this.#done = done
       },
+      isDiverged: () => this.isDiverged,
       found: (divergence) => this.found.push(divergence),
     })
   }
@@ -74,7 +76,7 @@ t.test('who holds what a majority holds is right, whoever leads', async (tt) => 
   const [right, wrong] = [new Lab('a'), new Lab('b', OTHER)]
   const [good, bad] = [await right.mark(40, 'b'), await wrong.mark(40, 'b')]
   if (good === undefined || bad === undefined) throw new Error('no hash')
-  tt.match(good, /^[0-9a-f]{64}$/)
+  tt.match(good, /^1:[0-9a-f]{64}$/)
   tt.not(good, bad)
   for (const { hear } of [right, wrong].map((lab) => ({ hear: lab.hear.bind(lab) }))) {
     hear(40, 'b', bad)
@@ -103,10 +105,10 @@ t.test('where nobody has a majority, what the leader holds is right', async (tt)
 t.test('a learner compares and is not counted; who is late is judged when it knows', async (tt) => {
   const learner = new Lab('d', OTHER)
   const hashing = learner.mark(5, 'a')
-  learner.hear(5, 'a', 'x')
-  learner.hear(5, 'b', 'x')
+  learner.hear(5, 'a', '1:x')
+  learner.hear(5, 'b', '1:x')
   tt.equal(await hashing, undefined, 'it says nothing')
-  tt.match(learner.found, [{ index: 5, right: 'x' }])
+  tt.match(learner.found, [{ index: 5, right: '1:x' }])
 })
 
 t.test('what is not of that place is not hashed, nor heard of', async (tt) => {
@@ -115,10 +117,35 @@ t.test('what is not of that place is not hashed, nor heard of', async (tt) => {
   lab.check.applied(4, command({ op: 'check', time: 0, value: 'a' }))
   for (let n = 0; n < 5; n += 1) await turn()
   tt.same(lab.proposed, [], 'the disk has an image of another place')
-  for (const from of ['b', 'c']) lab.hear(2, from, 'x')
+  for (const from of ['b', 'c']) lab.hear(2, from, '1:x')
   tt.same(lab.found, [])
   lab.voters = ['a']
   tt.equal(await lab.mark(6, 'a'), undefined, 'who is alone has nobody to differ from')
+})
+
+t.test('what was found out about a store is void when a snapshot takes its place', async (tt) => {
+  const lab = new Lab('a', OTHER)
+  const hashing = lab.mark(40, 'b')
+  lab.check.installed()
+  tt.equal(await hashing, undefined, 'half of it may be of the new one')
+  tt.not(await lab.mark(50, 'b'), undefined)
+  lab.check.installed()
+  for (const from of ['b', 'c']) for (const about of [40, 50]) lab.hear(about, from, '1:x')
+  tt.same(lab.found, [])
+})
+
+t.test('who has diverged has no say, and a hash of another version says nothing', async (tt) => {
+  const lab = new Lab('a', OTHER)
+  lab.isDiverged = true
+  tt.equal(await lab.mark(40, 'a'), undefined)
+  lab.check.proposeWhenDue(1000)
+  tt.same(
+    lab.proposed,
+    [],
+    'nor does it begin a check, which it would win where nobody has a majority',
+  )
+  for (const from of ['b', 'c']) lab.hear(40, from, '2:x')
+  tt.same(lab.found, [])
 })
 
 t.test('a leader checks now and then, one check at a time', async (tt) => {

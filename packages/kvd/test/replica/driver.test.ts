@@ -22,6 +22,7 @@ const deaf: DriverListener = {
   applied: () => undefined,
   changed: () => undefined,
   checked: () => undefined,
+  installed: () => undefined,
   done: () => undefined,
   membersChanged: () => undefined,
   pumped: () => undefined,

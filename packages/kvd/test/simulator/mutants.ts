@@ -189,7 +189,7 @@ export const mutants: readonly Mutant[] = [
   ]),
   mutant('M25', 'a TTL counts by the clock of the member that was asked', [
     'raft/proposals.js',
-    "proposal.kind === 'request' ? options.stamp(proposal, clusterNow(state)) : proposal",
+    "proposal.kind === 'request' ? stamp(state, proposal) : proposal",
     'proposal',
   ]),
   mutant('M26', 'a damaged member votes', [
