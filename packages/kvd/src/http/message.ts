@@ -35,6 +35,8 @@ export interface Responder {
 }
 
 export const JSON_TYPE = 'Content-Type: application/json\r\n'
+/** The member serves nobody: it holds something else than the others. Nothing of the request was carried out. */
+export const DIVERGED_HEAD = 'X-Kvd-Diverged: true\r\n'
 export const TEXT_TYPE = 'Content-Type: text/plain; charset=utf-8\r\n'
 const NO_SNIFF = 'X-Content-Type-Options: nosniff\r\n'
 

@@ -9,7 +9,7 @@ import {
 import { handleKeys } from './keys.ts'
 import { handleMembers } from './members.ts'
 import { refusal, refusalJson } from '../store/errors.ts'
-import { JSON_TYPE, type RawRequest, type Responder } from './message.ts'
+import { DIVERGED_HEAD, JSON_TYPE, type RawRequest, type Responder } from './message.ts'
 import { PathRouter, type Handler } from './path-router.ts'
 import { answerStats, answerVars } from './stats.ts'
 
@@ -66,7 +66,7 @@ export class Router {
 
   route(request: RawRequest, responder: Responder): void {
     if (this.#context.replica.isDiverged && !OF_THE_PROCESS.has(request.path))
-      responder.reply(503, JSON_TYPE, refusalJson(refusal(300, DIVERGED, 0)))
+      responder.reply(503, `${DIVERGED_HEAD}${JSON_TYPE}`, refusalJson(refusal(300, DIVERGED, 0)))
     else this.#router.route(request, responder)
   }
 }

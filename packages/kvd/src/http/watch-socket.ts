@@ -6,7 +6,7 @@ import type { StoreEvent } from '../store/event.ts'
 import type { Watcher } from '../store/watcher-hub.ts'
 import type { HttpContext, Verdict } from './context.ts'
 import { cleanKey } from './escape.ts'
-import type { RawRequest } from './message.ts'
+import { DIVERGED_HEAD, type RawRequest } from './message.ts'
 import { parseWatchMessage, WATCH_PATH, type WatchMessage } from './watch-message.ts'
 
 const WATCH_PROTOCOL = 'kvd-watch.1'
@@ -64,7 +64,7 @@ export class WatchSockets {
     socket.on('error', () => socket.destroy())
     if (this.#context.replica.isDiverged) {
       socket.end(
-        'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+        `HTTP/1.1 503 Service Unavailable\r\n${DIVERGED_HEAD}Connection: close\r\nContent-Length: 0\r\n\r\n`,
       )
       return
     }

@@ -35,8 +35,18 @@ const HOP_BY_HOP = [
 /** May be sent twice: nothing is changed by them. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+/** What a member says that serves nobody since it holds something else than the others (http/message.ts). */
+const DIVERGED = 'x-kvd-diverged'
+
 /** How one attempt went. It may be repeated when no member has seen it, or when that does not matter. */
-type Attempt = 'answered' | 'gone' | { readonly mayRetry: boolean; readonly wasSent: boolean }
+type Attempt = 'answered' | 'gone' | Failure
+
+interface Failure {
+  readonly mayRetry: boolean
+  readonly wasSent: boolean
+  /** The answer of a diverged member: nothing was carried out. Whoever gets it passes it back or destroys it. */
+  readonly diverged: IncomingMessage | undefined
+}
 
 /** Passes requests on to members, and their answers back as they come. */
 export class Forwarder {
@@ -65,14 +75,26 @@ export class Forwarder {
       return
     }
     let tried = 0
+    let diverged = 0
+    const answered = (): void =>
+      metrics.answered(method, outgoing.statusCode, (nowMs() - beganMs) / 1000)
     for (const endpoint of endpoints) {
       tried += 1
       const attempt = await this.#attempt(endpoint, incoming, outgoing, body)
-      if (attempt === 'answered')
-        metrics.answered(method, outgoing.statusCode, (nowMs() - beganMs) / 1000)
+      if (attempt === 'answered') answered()
       if (attempt === 'answered' || attempt === 'gone') return
       director.markUnavailable(endpoint, nowMs())
       logger.warn(`proxy: marked endpoint ${endpoint} unavailable`)
+      if (attempt.diverged !== undefined) {
+        diverged += 1
+        logger.warn(`proxy: ${endpoint} holds something else than the other members`)
+        if (diverged === endpoints.length) {
+          passBack(attempt.diverged, outgoing)
+          answered()
+          return
+        }
+        attempt.diverged.destroy()
+      }
       metrics.dropped(
         method,
         attempt.wasSent ? 'failed_getting_response' : 'failed_sending_request',
@@ -119,6 +141,11 @@ export class Forwarder {
       })
       upstream.once('response', (answer) => {
         if (readMs > 0) upstream.setTimeout(readMs, leave)
+        if (answer.headers[DIVERGED] === 'true') {
+          answer.once('close', () => outgoing.off('close', leave))
+          settle({ mayRetry: true, wasSent: true, diverged: answer })
+          return
+        }
         passBack(answer, outgoing)
         settle('answered')
       })
@@ -126,7 +153,10 @@ export class Forwarder {
         outgoing.off('close', leave)
         if (outgoing.destroyed) settle('gone')
         else if (outgoing.headersSent) outgoing.destroy()
-        else settle({ mayRetry: !isConnected || SAFE.has(method), wasSent: isConnected })
+        else {
+          const mayRetry = !isConnected || SAFE.has(method)
+          settle({ mayRetry, wasSent: isConnected, diverged: undefined })
+        }
       })
       upstream.end(body)
     })
