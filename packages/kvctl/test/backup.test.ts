@@ -7,6 +7,7 @@ import {
   writeSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -213,6 +214,30 @@ test('a data directory of kvd is copied file by file, the mark first', async (t)
   ]
   t.strictSame(await run(idle), { code: 0, stdout: '', stderr: '' })
   t.strictSame(readdirSync(join(directory, 'to2', 'member')), ['kvd.db'])
+})
+
+test('what a member holds that has diverged is not taken, unless its mark is deleted', async (t) => {
+  const files = { 'kvd.db': 'database', 'kvd.db-wal': 'log', hwm: 'mark', diverged: '{"index":7}' }
+  const directory = t.testdir({
+    from: { member: { ...files } },
+    apart: { member: {}, log: { ...files } },
+  })
+  for (const [name, storage, flags] of [
+    ['from', 'member', []],
+    ['apart', 'log', ['--wal-dir', join(directory, 'apart', 'log')]],
+  ] as const) {
+    const to = join(directory, `${name}-copy`)
+    const file = join(directory, name, storage, 'diverged')
+    const backup = ['backup', '--data-dir', join(directory, name), '--backup-dir', to, ...flags]
+    const refused = await run(backup)
+    t.match(refused, { code: 1, stdout: '' }, name)
+    t.ok(refused.stderr.includes(` ${file}: this member holds something else than the others`))
+    t.match(refused.stderr, /take the backup of another member, or delete this file/)
+    t.strictSame(readdirSync(join(to, 'member')), [], 'nothing is left')
+    rmSync(file)
+    t.strictSame(await run(backup), { code: 0, stdout: '', stderr: '' })
+    t.strictSame(readdirSync(join(to, 'member')), ['hwm', 'kvd.db', 'kvd.db-wal'])
+  }
 })
 
 for (const changing of ['kvd.db-wal', 'kvd.db']) {

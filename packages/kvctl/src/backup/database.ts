@@ -12,24 +12,39 @@ const DATABASE = 'kvd.db'
 const LOG = 'kvd.db-wal'
 /** How far the disk had acknowledged: may lag behind the database, never lead it, so it comes first. */
 const MARK = 'hwm'
+/** Left by a member that holds something else than the others: no start serves what it holds. */
+const DIVERGED = 'diverged'
 const LOG_HEADER_BYTES = 32
 const TRIES_MAX = 20
 
 /**
  * Copies kvd's storage directory into one that holds none yet. Rejects when the server begins its
- * log anew again and again while the copy is made. Half a copy is removed, whatever was in its way.
+ * log anew again and again while the copy is made, and when the data are known to be wrong.
+ * Half a copy is removed, whatever was in its way.
  */
 export async function copyDatabase(from: string, to: string): Promise<void> {
+  await refuseDiverged(from)
   await mkdir(to, { recursive: true, mode: 0o700 })
   if (await isThere(join(to, DATABASE))) throw new Error(`${to} already holds a ${DATABASE}`)
   try {
     await copyWhole(from, to)
+    // It may have been found out in the meantime.
+    await refuseDiverged(from)
   } catch (error) {
     // What cannot be removed is no better reason than the one there is.
     const removals = [DATABASE, LOG, MARK].map((name) => rm(join(to, name), { force: true }))
     await Promise.allSettled(removals)
     throw error
   }
+}
+
+/** A copy without the mark would be served, and one with it is good for nothing. */
+async function refuseDiverged(directory: string): Promise<void> {
+  const file = join(directory, DIVERGED)
+  if (await isThere(file))
+    throw new Error(
+      `${file}: this member holds something else than the others: take the backup of another member, or delete this file to take it all the same`,
+    )
 }
 
 async function copyWhole(from: string, to: string): Promise<void> {
