@@ -3,7 +3,7 @@ import { endsWithin, type Logger } from '@flotilla/daemon'
 import { AuthRules } from './auth/rules.ts'
 import { attributesCommand, versionCommand, type Cluster } from './cluster.ts'
 import type { Config } from './config.ts'
-import { markDiverged } from './divergence-mark.ts'
+import { markDiverged, readMark } from './divergence-mark.ts'
 import { AuthChanges } from './http/auth-changes.ts'
 import { AuthGate } from './http/auth-gate.ts'
 import { authRoutes } from './http/auth.ts'
@@ -114,7 +114,10 @@ export class Member {
   /** @throws ListenError, DiskError */
   async start(): Promise<void> {
     const { config, replica, logger } = this.#parts
-    if (replica.isDiverged) logger.error(DIVERGED)
+    if (replica.isDiverged) {
+      const { file, index } = readMark(config.storageDir) ?? {}
+      logger.error(DIVERGED, { file, index })
+    }
     for (const url of config.listenPeerURLs) await this.#port.listen(url)
     replica.start()
     this.#stops.push(keepExpiring(this.#parts), this.#keepJoined())

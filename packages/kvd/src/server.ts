@@ -2,7 +2,7 @@ import type { Logger } from '@flotilla/daemon'
 import { Cluster } from './cluster.ts'
 import type { Config } from './config.ts'
 import { leaveCrashFile } from './crash-file.ts'
-import { hasDiverged } from './divergence-mark.ts'
+import { readMark, removeMark } from './divergence-mark.ts'
 import { readFdLimit, RESERVED_FDS } from './listener.ts'
 import { Member, type MemberEnd, type MemberParts } from './member.ts'
 import { birthOf, BootstrapError } from './membership/birth.ts'
@@ -61,6 +61,8 @@ export async function startServer(
     await member.close()
     throw error
   }
+  // Not before it is alone on the disk as well: it must not serve this as a member of the old cluster.
+  if (config.forcesNewCluster) removeMark(config.storageDir, logger)
   return { ended: member.ended, close: async () => await member.close() }
 }
 
@@ -107,7 +109,8 @@ async function createMember({
     elapsedMs: () => performance.now(),
     random: Math.random,
     onFailure: (error) => fail(error),
-    hasDiverged: hasDiverged(config.storageDir),
+    // Who goes on alone has nobody to differ from.
+    hasDiverged: !config.forcesNewCluster && readMark(config.storageDir) !== undefined,
     onBroken: (report) => leaveCrashFile(config.storageDir, report, logger),
   })
   const cluster = new Cluster(identity, store, replica.machine.roster)
