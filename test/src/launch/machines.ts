@@ -55,6 +55,7 @@ async function bringUp(cluster: Cluster): Promise<void> {
   await show(at(2), `fleetctl start ${UNIT}`)
   const where = await untilRunning(cluster)
   say(`${UNIT} is running on ${where.name} after ${elapsed()}`)
+  await untilTold(where)
   await show(where, `fleetctl status ${UNIT}`)
   describe(cluster, where)
 }
@@ -73,6 +74,15 @@ async function untilRunning(cluster: Cluster): Promise<Machine> {
     },
     { timeoutMs: START_MS },
   )
+}
+
+/** What journalctl knows already may come to a status a moment later. */
+async function untilTold(where: Machine): Promise<void> {
+  const look = async () => {
+    const { stdout } = await where.run(['fleetctl', 'status', UNIT])
+    return stdout.includes(': Hello World\n') ? { done: undefined } : { seen: stdout }
+  }
+  await waitFor(`the status of ${UNIT} to have its words`, look, { timeoutMs: START_MS })
 }
 
 /** Runs a command line in a machine and shows both, as on that machine's terminal. */
