@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { markDiverged, readMark, removeMark } from '../src/divergence-mark.ts'
-import { Daemon } from './helpers/daemon.ts'
-import { LogLines } from './helpers/log-lines.ts'
-import { freePorts } from './helpers/store-process.ts'
+import { markDiverged, readMark, removeMark } from '../../src/divergence-mark.ts'
+import { Daemon } from '../helpers/daemon.ts'
+import { LogLines } from '../helpers/log-lines.ts'
+import { freePorts } from '../helpers/store-process.ts'
 
 t.test('a mark says where it was found, and is one whatever it says', async (tt) => {
   for (const [text, index] of [
