@@ -312,10 +312,9 @@ export class Driver {
 
   /** Resolves when the disk has been given an image of the store as it is now. */
   async #freshImage(): Promise<void> {
-    // One that is frozen at this very entry is on its way already.
-    const isFrozen = this.#images.index === this.#applied && this.#images.isDue(this.#applied)
     if (this.#images.index !== this.#applied) this.#images.want()
-    if (this.#images.index !== this.#applied || isFrozen)
+    // One of this very entry may be frozen, and is then on its way.
+    if (this.#images.isUrgent(this.#applied))
       await new Promise<void>((resolve) => {
         this.#imageWaiters.push(resolve)
         this.schedule()

@@ -108,7 +108,7 @@ export class Images {
     this.#isWanted = false
   }
 
-  /** Makes the next batch bring an image, however little has changed. */
+  /** Makes an image due, however little has changed. */
   want(): void {
     this.#isWanted = true
   }

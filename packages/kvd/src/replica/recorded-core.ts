@@ -6,19 +6,19 @@ import { messageOf, readyOf, Steps } from './steps.ts'
 
 /** A core that knows what it did last, and tells that when it breaks (raft.md 3.10). */
 export class RecordedCore extends Core {
-  readonly #steps = new Steps()
-  readonly #elapsed: () => number
+  readonly #steps: Steps
   readonly #broken: (report: CrashReport) => void
 
   /** @param broken hears why, before the error goes on to whoever called */
   constructor(options: CoreOptions, broken: (report: CrashReport) => void) {
     super(options)
-    this.#elapsed = options.elapsed
+    this.#steps = new Steps(options.elapsed)
     this.#broken = broken
   }
 
-  #note(what: string, about?: unknown): void {
-    this.#steps.note({ ms: this.#elapsed(), what, about })
+  #did<T>(what: string, about: unknown, run: () => T): T {
+    this.#steps.note(what, about)
+    return this.#guard(run)
   }
 
   #guard<T>(run: () => T): T {
@@ -35,17 +35,18 @@ export class RecordedCore extends Core {
   }
 
   override tick(): void {
-    this.#note('tick')
-    this.#guard(() => super.tick())
+    this.#did('tick', undefined, () => super.tick())
   }
 
   override step(message: Message): void {
-    this.#note('step', messageOf(message))
+    // Forwarded writes come in rows as our own do.
+    if (message.type === 'prop') this.#steps.noteRow('step prop', message.proposal.id)
+    else this.#steps.note('step', messageOf(message))
     this.#guard(() => super.step(message))
   }
 
   override propose(proposal: Proposal): ReturnType<Core['propose']> {
-    this.#steps.noteRow('propose', proposal.id, this.#elapsed)
+    this.#steps.noteRow('propose', proposal.id)
     // Without a closure: it is called for every write, as `applied` is.
     try {
       return super.propose(proposal)
@@ -56,47 +57,39 @@ export class RecordedCore extends Core {
   }
 
   override unsent(id: string): void {
-    this.#note('unsent', id)
-    this.#guard(() => super.unsent(id))
+    this.#did('unsent', id, () => super.unsent(id))
   }
 
   override readIndex(id: string): ReturnType<Core['readIndex']> {
-    this.#note('readIndex', id)
-    return this.#guard(() => super.readIndex(id))
+    return this.#did('readIndex', id, () => super.readIndex(id))
   }
 
   override transfer(to: MemberId): void {
-    this.#note('transfer', to)
-    this.#guard(() => super.transfer(to))
+    this.#did('transfer', to, () => super.transfer(to))
   }
 
   override silent(id: MemberId): void {
-    this.#note('silent', id)
-    this.#guard(() => super.silent(id))
+    this.#did('silent', id, () => super.silent(id))
   }
 
   override unreachable(id: MemberId): void {
-    this.#note('unreachable', id)
-    this.#guard(() => super.unreachable(id))
+    this.#did('unreachable', id, () => super.unreachable(id))
   }
 
   override snapshotFailed(id: MemberId): void {
-    this.#note('snapshotFailed', id)
-    this.#guard(() => super.snapshotFailed(id))
+    this.#did('snapshotFailed', id, () => super.snapshotFailed(id))
   }
 
   override snapshotSent(id: MemberId, index: number): void {
-    this.#note('snapshotSent', { id, index })
-    this.#guard(() => super.snapshotSent(id, index))
+    this.#did('snapshotSent', { id, index }, () => super.snapshotSent(id, index))
   }
 
   override applyConf(change: ConfChange): Conf {
-    this.#note('applyConf', change)
-    return this.#guard(() => super.applyConf(change))
+    return this.#did('applyConf', change, () => super.applyConf(change))
   }
 
   override applied(index: number): void {
-    this.#steps.noteRow('applied', index, this.#elapsed)
+    this.#steps.noteRow('applied', index)
     try {
       super.applied(index)
     } catch (error) {
@@ -106,13 +99,11 @@ export class RecordedCore extends Core {
   }
 
   override compact(index: number): void {
-    this.#note('compact', index)
-    this.#guard(() => super.compact(index))
+    this.#did('compact', index, () => super.compact(index))
   }
 
   override persisted(seq: number): void {
-    this.#note('persisted', seq)
-    this.#guard(() => super.persisted(seq))
+    this.#did('persisted', seq, () => super.persisted(seq))
   }
 
   override hasReady(): boolean {
@@ -121,7 +112,7 @@ export class RecordedCore extends Core {
 
   override ready(): Ready {
     const ready = this.#guard(() => super.ready())
-    this.#note('ready', readyOf(ready))
+    this.#steps.note('ready', readyOf(ready))
     return ready
   }
 }

@@ -1,4 +1,4 @@
-import type { Entry, Message, Proposal, Ready } from '../raft/types.ts'
+import type { Entry, Message, MessageOf, Ready } from '../raft/types.ts'
 
 /** raft.md 3.10. */
 const STEPS_MAX = 1_000
@@ -31,22 +31,27 @@ class Row {
 
 /** The last steps of a core. */
 export class Steps {
+  readonly #elapsed: () => number
   readonly #steps: Step[] = []
   #next = 0
 
-  note(step: Step): void {
-    this.#steps[this.#next] = step
+  constructor(elapsed: () => number) {
+    this.#elapsed = elapsed
+  }
+
+  note(what: string, about?: unknown): void {
+    this.#steps[this.#next] = { ms: this.#elapsed(), what, about }
     this.#next = (this.#next + 1) % STEPS_MAX
   }
 
   /**
-   * Some steps come in long rows, one for each write: a row is one step, with its first and last name.
-   * @param elapsed asked for the time of its first one alone
+   * Some steps come in long rows, one for each write: a row is one step, with its first and last name,
+   * and the time of the first.
    */
-  noteRow(what: string, name: string | number, elapsed: () => number): void {
+  noteRow(what: string, name: string | number): void {
     const last = this.#steps[(this.#next + STEPS_MAX - 1) % STEPS_MAX]
     if (last?.what === what && last.about instanceof Row) last.about.add(name)
-    else this.note({ ms: elapsed(), what, about: new Row(name) })
+    else this.note(what, new Row(name))
   }
 
   /** In their order. */
@@ -67,15 +72,9 @@ function endsOf(entries: readonly Entry[]): object | undefined {
   return { count: entries.length, first: placeOf(first), last: placeOf(last) }
 }
 
-function proposalOf({ kind, id, data }: Proposal): object {
-  return { kind, id, bytes: data.length }
-}
-
 /** A message without data: a thousand of them must not hold on to what they carried. */
-export function messageOf(message: Message): object {
-  if (message.type === 'app') return { ...message, entries: endsOf(message.entries) }
-  if (message.type === 'prop') return { ...message, proposal: proposalOf(message.proposal) }
-  return message
+export function messageOf(message: Exclude<Message, MessageOf<'prop'>>): object {
+  return message.type === 'app' ? { ...message, entries: endsOf(message.entries) } : message
 }
 
 export function readyOf(ready: Ready): object {

@@ -80,3 +80,19 @@ t.test('a core that breaks tells its last thousand steps, without data, and brea
   tt.notOk(JSON.stringify(report).includes(SECRET))
   tt.notOk(JSON.stringify(report).includes(JSON.stringify(data)))
 })
+
+t.test('forwarded writes come in rows too, without their data', async (tt) => {
+  const reports: CrashReport[] = []
+  const core = coreOf((report) => reports.push(report))
+  const head = { from: 'b', to: 'a', term: 1, incarnation: 1 } as const
+  for (const id of ['1', '2', '3'])
+    core.step({
+      ...head,
+      type: 'prop',
+      proposal: { kind: 'request', id, data: Buffer.from(SECRET) },
+    })
+  tt.throws(() => core.persisted(99), { code: 'INVARIANT' })
+  const [row] = reports[0]?.steps ?? []
+  tt.match(row, { what: 'step prop', about: { first: '1', last: '3', count: 3 } })
+  tt.notOk(JSON.stringify(reports).includes(SECRET))
+})
