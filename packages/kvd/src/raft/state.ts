@@ -200,7 +200,7 @@ export class State {
   /** A message of the present term, or of `term`. */
   send(to: MemberId, body: MessageBody, term = this.#term): void {
     const { incarnation } = this.options
-    const message: Message = { ...body, from: this.id, to, term, incarnation }
+    const message: Message = { from: this.id, to, term, incarnation, ...body }
     const waits = DURABLE_FIRST.has(body.type) || this.#termBatch > this.persistedSeq
     if (waits) this.outbox.after.push(message)
     else this.outbox.now.push(message)

@@ -209,7 +209,7 @@ function readFrame(reader: ByteReader): Message {
   const inner = new ByteReader(body)
   const [from, to, term] = [inner.name(), inner.name(), inner.whole()]
   const incarnation = inner.whole()
-  const message: Message = { ...readBody(type, inner), from, to, term, incarnation }
+  const message: Message = { from, to, term, incarnation, ...readBody(type, inner) }
   if (inner.left > 0) throw new CodecError(`a ${type} is ${inner.left} bytes too long`)
   return message
 }
