@@ -12,6 +12,8 @@ interface Waiting {
   readonly floor: number | undefined
 }
 
+const PATIENCE_IN_PEACE = 4
+
 /** Somebody who writes and reads, one request at a time each, and gives up after a while. */
 export class Clients {
   readonly #cluster: Cluster
@@ -55,8 +57,9 @@ export class Clients {
       this.#planRequest(client)
       return
     }
-    // A client that hears nothing asks for something else.
-    this.#cluster.agenda.after(random.int(100, 500), () => {
+    // A client that hears nothing asks for something else; in peace a backlog must be able to go out.
+    const patience = random.int(100, 500) * (this.#cluster.isFaulty ? 1 : PATIENCE_IN_PEACE)
+    this.#cluster.agenda.after(patience, () => {
       if (this.#waiting.delete(id)) this.#planRequest(client)
     })
   }

@@ -20,6 +20,8 @@ const LEADER_WITHIN = 5
 const CAUGHT_UP_WITHIN = 20
 const ANSWERED_WITHIN = 10
 const DEPOSED_WITHIN = 2
+/** While a backlog goes out as many entries come in as leave, at worst every other time. */
+const ROUND_TRIPS = 3
 const EXPIRED_WITHIN_MS = 1_000
 
 /** The life of one seed: faults, then peace, then the promises that hold in peace. */
@@ -54,7 +56,8 @@ class World {
     this.#untilLed()
     this.#within('V2', CAUGHT_UP_WITHIN + 4 * this.#slack, () => this.#cluster.isCaughtUp)
     const before = this.#answered
-    this.#within('V3', ANSWERED_WITHIN + 4 * this.#slack, () => this.#answered > before)
+    const within = ANSWERED_WITHIN + 4 * this.#slack + this.#backlog
+    this.#within('V3', within, () => this.#answered > before)
     // What was begun before the peace, a hand-over say, comes to its end.
     this.#pass(DEPOSED_WITHIN + this.#slack)
     this.#untilLed()
@@ -70,6 +73,14 @@ class World {
       () => this.#cluster.isCaughtUp && this.#cluster.isQuiet,
     )
     this.#cluster.checker.final(this.#cluster.counting)
+  }
+
+  /** How long what the leader has not committed yet takes, at worst one entry a round trip, in election timeouts. */
+  get #backlog(): number {
+    const { syncMs, delay } = this.#cluster.plan
+    const log = this.#cluster.settledLeader?.core?.view.log
+    const entries = log === undefined ? 0 : log.last - log.commit
+    return (entries * ROUND_TRIPS * (syncMs + 2 * delay.ms + 1)) / this.#timeout
   }
 
   get #answered(): number {
