@@ -1,5 +1,6 @@
 import type { LostProposal, Proposal, Refused } from '../raft/types.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
+import { numberIn, WaitingRing } from './waiting-ring.ts'
 
 const TOO_MANY = 'etcdserver: too many requests'
 
@@ -8,6 +9,8 @@ export type Waiter<T> = (outcome: T | Refusal) => void
 
 /** A proposal, and who waits for it. */
 interface Pending<T> extends Proposal {
+  /** The id ends with it. */
+  readonly number: number
   readonly waiter: Waiter<T>
   readonly sinceMs: number
 }
@@ -33,11 +36,10 @@ export interface ProposalsOptions {
  */
 export class Proposals<T> {
   readonly #options: ProposalsOptions
-  /** Proposed, by id. */
-  readonly #pending = new Map<string, Pending<T>>()
+  /** Proposed. */
+  readonly #pending = new WaitingRing<Pending<T>>()
   /** Not proposed yet: nobody leads, or the leader is about to hand over. */
   #queue: Pending<T>[] = []
-  #count = 0
   #bytes = 0
   #failed = 0
 
@@ -61,17 +63,23 @@ export class Proposals<T> {
       return
     }
     this.#bytes += data.length
-    this.#try({ kind, id: this.#nextId(), data, waiter, sinceMs: nowMs() })
+    const number = this.#pending.next()
+    this.#try({ kind, number, id: this.#idOf(number), data, waiter, sinceMs: nowMs() })
   }
 
-  #nextId(): string {
-    this.#count += 1
-    return this.#options.prefix + this.#count.toString(36)
+  #idOf(number: number): string {
+    return this.#options.prefix + number.toString(36)
+  }
+
+  /** Undefined when nothing of this process waits under the id. */
+  #take(id: string): Pending<T> | undefined {
+    const { prefix } = this.#options
+    return id.startsWith(prefix) ? this.#pending.take(numberIn(id, prefix.length)) : undefined
   }
 
   #try(pending: Pending<T>): void {
     const result = this.#options.propose(pending)
-    if (result === 'taken') this.#pending.set(pending.id, pending)
+    if (result === 'taken') this.#pending.add(pending)
     else if (result === 'full') this.#giveUp(pending, TOO_MANY)
     else this.#queue.push(pending)
   }
@@ -86,9 +94,8 @@ export class Proposals<T> {
 
   /** An entry was applied: whoever proposed it, if it was somebody here, is told. */
   applied(id: string, outcome: T | Refusal): void {
-    const pending = this.#pending.get(id)
+    const pending = this.#take(id)
     if (pending === undefined) return
-    this.#pending.delete(id)
     this.#bytes -= pending.data.length
     this.#options.answered(this.#options.nowMs() - pending.sinceMs)
     pending.waiter(outcome)
@@ -97,12 +104,12 @@ export class Proposals<T> {
   /** They are in nobody's log, nor will be: under new names they may try once more. */
   lost(lost: readonly LostProposal[]): void {
     for (const { id, why } of lost) {
-      const pending = this.#pending.get(id)
+      const pending = this.#take(id)
       if (pending === undefined) continue
-      this.#pending.delete(id)
       // The disk may not have had room for the entry that is lost: it is packed again, as it was stamped.
       const data = why === 'overwritten' ? Uint8Array.from(pending.data) : pending.data
-      this.#queue.push({ ...pending, data, id: this.#nextId() })
+      const number = this.#pending.next()
+      this.#queue.push({ ...pending, data, number, id: this.#idOf(number) })
     }
   }
 
@@ -110,9 +117,9 @@ export class Proposals<T> {
   expire(): void {
     const { nowMs, requestTimeoutMs, lateCause } = this.#options
     const oldest = nowMs() - requestTimeoutMs
-    for (const [id, pending] of this.#pending) {
+    for (const pending of this.#pending.all()) {
       if (pending.sinceMs >= oldest) continue
-      this.#pending.delete(id)
+      this.#pending.take(pending.number)
       this.#giveUp(pending, lateCause(pending.sinceMs))
     }
     const late = this.#queue.filter(({ sinceMs }) => sinceMs < oldest)
@@ -122,7 +129,7 @@ export class Proposals<T> {
   }
 
   refuseAll(cause: string): void {
-    const all = [...this.#pending.values(), ...this.#queue]
+    const all = [...this.#pending.all(), ...this.#queue]
     this.#pending.clear()
     this.#queue = []
     for (const pending of all) this.#giveUp(pending, cause)
