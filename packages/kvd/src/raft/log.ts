@@ -245,10 +245,10 @@ export class RaftLog {
     )
     this.#offsetTerm = this.term(index) ?? 0
     this.#offsetChain = this.chain(index) ?? 0
-    const rest = index - this.#offset
-    const isAll = rest === this.#entries.length
-    this.#entries = isAll ? [] : this.#entries.slice(rest)
-    this.#batches = isAll ? [] : this.#batches.slice(rest)
+    const gone = index - this.#offset
+    // In place: an old array that is garbage, but not collected yet, keeps what was in it.
+    this.#entries.splice(0, gone)
+    this.#batches.splice(0, gone)
     this.#offset = index
   }
 

@@ -63,7 +63,8 @@ export class EventHistory {
     this.#events[this.#start] = undefined
     this.#start += 1
     if (this.#start < SLACK || this.#start < this.#events.length / 2) return
-    this.#events = this.#events.slice(this.#start)
+    // In place: an old array that is garbage, but not collected yet, keeps what was in it.
+    this.#events.splice(0, this.#start)
     this.#start = 0
   }
 
