@@ -229,7 +229,7 @@ function* cutEvents(events: readonly StoreEvent[]): Generator<readonly StoreEven
   let length = 0
   for (const event of events) {
     row.push(event)
-    length += event.json.length
+    length += event.length
     if (length < EVENT_ROW_LENGTH) continue
     yield row
     row = []

@@ -30,12 +30,10 @@ interface Content {
 const EVENT_LENGTH = 32
 const VIEW_LENGTH = 72
 const EXPIRY_LENGTH = 56
-/** How much longer than its `length` says the JSON may be and still be kept. */
-const KEPT_FACTOR = 1.5
 
 /**
- * One change of the store. Its JSON is made when somebody first asks, as most members are never
- * asked, and then serves the writer, the watchers and the history.
+ * One change of the store. Its JSON is made when somebody asks, as most members are never asked, and
+ * not kept: for a thousand events it would be in the collector's way longer than it is of use.
  */
 export class StoreEvent implements EventHead {
   readonly index: number
@@ -46,12 +44,11 @@ export class StoreEvent implements EventHead {
   readonly refresh: boolean
   readonly isNew: boolean
   /**
-   * About how many characters of JSON it keeps, or could: exact for an event that came as JSON, else
-   * an estimate that leaves escapes out. Of JSON that is much longer only the last one asked for is
-   * kept, so that a sum of lengths bounds what is in memory.
+   * About how many characters of JSON it is, which a sum of bounds what is in memory: exact for an event
+   * that came as JSON, else an estimate that leaves escapes out.
    */
   readonly length: number
-  #content: Content | string
+  readonly #content: Content | string
 
   /** @param content a text is the JSON itself */
   constructor(head: EventHead, content: Content | string) {
@@ -70,16 +67,15 @@ export class StoreEvent implements EventHead {
   get json(): string {
     const content = this.#content
     if (typeof content === 'string') return content
-    if (lastLong?.event === this) return lastLong.json
+    if (last?.event === this) return last.json
     const json = eventJson(this.action, content)
-    if (json.length <= KEPT_FACTOR * this.length) this.#content = json
-    else lastLong = { event: this, json }
+    last = { event: this, json }
     return json
   }
 }
 
 /** All watchers of a key ask for the same event in one turn. */
-let lastLong: { readonly event: StoreEvent; readonly json: string } | undefined
+let last: { readonly event: StoreEvent; readonly json: string } | undefined
 
 function contentLength({ node, prev }: Content): number {
   return EVENT_LENGTH + viewLength(node) + (prev === undefined ? 0 : viewLength(prev))
