@@ -36,6 +36,7 @@ export interface LeanHost {
  */
 export class LeanConnection implements Responder {
   readonly #socket: Socket
+  readonly #push: Socket['push']
   readonly #host: LeanHost
   #input = ''
   #output = ''
@@ -54,7 +55,10 @@ export class LeanConnection implements Responder {
 
   constructor(socket: Socket, host: LeanHost) {
     this.#socket = socket
+    this.#push = socket.push.bind(socket)
     this.#host = host
+    // What comes in need not go through the stream's buffer: that would cost as much as reading it.
+    socket.push = this.#onPush
     socket.on('data', this.#onData)
     socket.on('end', this.#onEnd)
     socket.on('error', this.#onError)
@@ -75,6 +79,15 @@ export class LeanConnection implements Responder {
 
   destroy(): void {
     this.#socket.destroy()
+  }
+
+  /** The socket's `push`: a chunk comes here straight when nothing waits before it. */
+  readonly #onPush: Socket['push'] = (chunk: unknown, encoding) => {
+    const { readableFlowing, readableLength } = this.#socket
+    if (!(chunk instanceof Buffer) || readableFlowing !== true || readableLength > 0)
+      return this.#push(chunk, encoding)
+    this.#onData(chunk)
+    return true
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -191,6 +204,7 @@ export class LeanConnection implements Responder {
       ['close', this.#onClose],
     ] as const)
       this.#socket.off(event, listener)
+    this.#socket.push = this.#push
     this.#host.closed(this)
     this.#host.handOver(this.#socket, rest)
   }
