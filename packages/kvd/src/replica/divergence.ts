@@ -11,8 +11,8 @@ const PAUSE_MS = 5
 const CHECK_MS_MAX = 120_000
 /** Of what is hashed, and how. Hashes of another version say nothing. */
 const VERSION = '1:'
-/** After a check that took so long, so many times that is rest: an image that is read holds up merges. */
-const REST_FACTOR = 3
+/** After a check that took so long, so many times that is rest: all members bring an image to the disk for it at once. */
+const REST_FACTOR = 50
 /** Entries of a check itself, at the most, or an idle cluster with a small --snapshot-count would go on checking. */
 const OWN_ENTRIES_FACTOR = 10
 /** Checks whose answers may still come. */

@@ -162,10 +162,10 @@ t.test('a leader checks now and then, one check at a time', async (tt) => {
   lab.nowMs = 1000
   await hashing
   tt.same(ops(), ['checked'], 'not before the last one is done')
-  lab.nowMs = 3999
+  lab.nowMs = 50_999
   lab.check.proposeWhenDue(300)
-  tt.same(ops(), [], 'a check of a second is followed by three of rest')
-  lab.nowMs = 4000
+  tt.same(ops(), [], 'a check of a second is followed by fifty of rest')
+  lab.nowMs = 51_000
   lab.check.proposeWhenDue(250)
   tt.same(ops(), [], 'the next is due 100 entries behind the last')
   lab.check.proposeWhenDue(251)
