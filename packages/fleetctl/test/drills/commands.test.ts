@@ -4,8 +4,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tap, { test, type Test } from 'tap'
-import { FakeFleet } from './helpers/fake-fleet.ts'
-import { fleetctl, type Result } from './helpers/run.ts'
+import { FakeFleet } from '../helpers/fake-fleet.ts'
+import { fleetctl, type Result } from '../helpers/run.ts'
 
 tap.jobs = 2
 tap.setTimeout(120_000)
