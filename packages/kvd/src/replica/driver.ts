@@ -8,6 +8,7 @@ import { NONE, type Entry, type MemberId, type Message, type Ready } from '../ra
 import type { Snapshot } from '../transport/snapshot-receiver.ts'
 import { CommitNews } from './commit-news.ts'
 import { DiskQueue, type Install } from './disk-queue.ts'
+import { ForwardedGuard } from './forwarded.ts'
 import { Images, type Rows } from './images.ts'
 import { MemoryLog } from './memory-log.ts'
 import type { ReplicaOptions } from './options.ts'
@@ -55,6 +56,7 @@ export class Driver {
   readonly #offers: SnapshotOffers
   readonly #news: CommitNews
   readonly #memory: MemoryLog
+  readonly #guard: ForwardedGuard
   #isAlone = false
   #isScheduled = false
   #isStopped = false
@@ -72,7 +74,8 @@ export class Driver {
   constructor(options: ReplicaOptions, listener: DriverListener) {
     this.#options = options
     this.#listener = listener
-    const { store, disk, birth, snapshotCount, elapsedMs } = options
+    const { store, disk, birth, snapshotCount, elapsedMs, logger } = options
+    this.#guard = new ForwardedGuard((text) => logger.error(text), elapsedMs)
     const { loaded, rows, events } = disk.recovered
     const { stats, storeIndex: index, count } = loaded
     if (stats !== undefined) store.load({ index, count, stats }, rows, events)
@@ -256,7 +259,7 @@ export class Driver {
   receive(messages: readonly Message[]): void {
     if (this.#isStopped) return
     for (const message of messages) {
-      if (this.machine.roster.isRemoved(message.from)) continue
+      if (this.machine.roster.isRemoved(message.from) || !this.#guard.passes(message)) continue
       this.core.step(message)
       if (message.from === this.core.view.lead) this.#heardMs = this.#options.elapsedMs()
     }

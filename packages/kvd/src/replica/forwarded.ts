@@ -1,0 +1,89 @@
+import { Buffer } from 'node:buffer'
+import { bufferOf } from '../machine.ts'
+import type { Message, Proposal } from '../raft/types.ts'
+import { Seldom } from '../seldom.ts'
+import { decodeCommand, type Command } from '../store/command.ts'
+
+/** The root, or names that are none of `.` and `..` and not empty. */
+const KEY = /^\/$|^(\/(?!\.{1,2}(\/|$))[^/]+)+$/
+const INDEX = /^(0|[1-9]\d*)?$/
+/** What members propose of the space that only changes of the membership write otherwise. */
+const CLUSTER_KEYS = /^\/version$|^\/members\/[0-9a-f]{1,16}\/attributes$/
+const ID = /^[0-9a-f]{1,16}$/
+
+/** Keeps proposals of other members out of the log that can be no entries. */
+export class ForwardedGuard {
+  readonly #refused: (text: string) => void
+  readonly #elapsedMs: () => number
+  readonly #problems = new Seldom()
+
+  /** @param refused hears of them now and then, as a line for the log */
+  constructor(refused: (text: string) => void, elapsedMs: () => number) {
+    this.#refused = refused
+    this.#elapsedMs = elapsedMs
+  }
+
+  /** Of any message: false when nobody must see it. Its sender hears nothing, as of one that is lost. */
+  passes(message: Message): boolean {
+    if (message.type !== 'prop') return true
+    const problem = problemOf(message.proposal)
+    if (problem === undefined) return true
+    if (this.#problems.isNews(message.from, problem, this.#elapsedMs()))
+      this.#refused(`raft: a proposal of ${message.from} can be no entry: ${problem}`)
+    return false
+  }
+}
+
+/**
+ * Why a proposal that another member has forwarded can be no entry; undefined: it can. Once in the log
+ * it would end every member that applies it, and every new start of theirs.
+ */
+export function problemOf({ kind, data }: Proposal): string | undefined {
+  if (kind === 'noop') return 'no member proposes a no-op'
+  try {
+    return kind === 'conf' ? changeProblem(data) : commandProblem(decodeCommand(bufferOf(data)))
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
+function commandProblem(entry: Command): string | undefined {
+  const { space, op, key, value, time, expireAt, prevIndex } = entry
+  if (!KEY.test(key)) return `the key ${JSON.stringify(key)}`
+  if (!Number.isFinite(time) || !Number.isFinite(expireAt)) return 'a time that is no number'
+  if (!INDEX.test(prevIndex)) return `the index ${JSON.stringify(prevIndex)}`
+  if (space !== 'cluster') return undefined
+  if (op !== 'set' || !CLUSTER_KEYS.test(key)) return `a write to ${key} of the cluster`
+  return key === '/version' ? undefined : attributesProblem(JSON.parse(value))
+}
+
+function attributesProblem(found: unknown): string | undefined {
+  const { name = '', clientURLs = [] } = membersOf(found)
+  return typeof name === 'string' && isTexts(clientURLs) ? undefined : 'attributes of no member'
+}
+
+function changeProblem(data: Uint8Array): string | undefined {
+  const { type, id, peerURLs, isLearner } = membersOf(JSON.parse(Buffer.from(data).toString()))
+  if (typeof id !== 'string' || !ID.test(id)) return 'a change of no member'
+  switch (type) {
+    case 'remove':
+    case 'promote':
+      return undefined
+    case 'add':
+      if (typeof isLearner !== 'boolean') return 'an addition of no kind'
+      return isTexts(peerURLs) ? undefined : 'an addition without peer URLs'
+    case 'update':
+      return isTexts(peerURLs) ? undefined : 'an update without peer URLs'
+    default:
+      return `a change ${JSON.stringify(type)}`
+  }
+}
+
+function membersOf(found: unknown): Readonly<Record<string, unknown>> {
+  if (typeof found !== 'object' || found === null) throw new Error('no object')
+  return Object.fromEntries(Object.entries(found))
+}
+
+function isTexts(found: unknown): boolean {
+  return Array.isArray(found) && found.every((one) => typeof one === 'string')
+}
