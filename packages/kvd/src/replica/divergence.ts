@@ -41,6 +41,8 @@ export interface DivergenceOptions {
   /** Calls back when it is decided, or given up. */
   readonly propose: (entry: Command, done: () => void) => void
   readonly found: (divergence: Divergence) => void
+  /** Members hold different things, and too few have answered to tell which is right. */
+  readonly undecided: (index: number, told: ReadonlyMap<MemberId, string>) => void
 }
 
 /** One check. */
@@ -49,6 +51,8 @@ interface Mark {
   /** What members have found. */
   readonly told: Map<MemberId, string>
   own: string | undefined
+  /** That it is undecided. */
+  isTold: boolean
 }
 
 /**
@@ -104,12 +108,23 @@ export class DivergenceCheck {
 
   #begin(index: number, leader: MemberId): void {
     this.#lastMark = index
+    this.#tellUndecided()
     if (this.#isHashing || this.#options.conf().voters.length < 2) return
-    const mark: Mark = { leader, told: new Map(), own: undefined }
+    const mark: Mark = { leader, told: new Map(), own: undefined, isTold: false }
     this.#marks.set(index, mark)
     for (const oldest of this.#marks.keys())
       if (this.#marks.size > MARKS_MAX) this.#marks.delete(oldest)
     void this.#hash(index, mark)
+  }
+
+  /** Whoever has not answered before the next check may never do so. */
+  #tellUndecided(): void {
+    for (const [index, mark] of this.#marks) {
+      if (mark.isTold || new Set(mark.told.values()).size < 2) continue
+      if (rightOf(mark, this.#options.conf()) !== undefined) continue
+      mark.isTold = true
+      this.#options.undecided(index, mark.told)
+    }
   }
 
   async #hash(index: number, mark: Mark): Promise<void> {

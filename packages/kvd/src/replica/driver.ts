@@ -133,6 +133,7 @@ export class Driver {
       disk,
       nowMs,
       freshImage: async () => await this.#freshImage(),
+      isDistrusted: () => this.#isDistrusted,
       send: async (offer, snapshot) => await network.sendSnapshot(offer, snapshot),
       sent: (to, index) => {
         logger.info(`raft: ${memberId} sent snapshot[index: ${index}] to ${to}`)
@@ -322,7 +323,6 @@ export class Driver {
         this.#imageWaiters.push(resolve)
         this.schedule()
       })
-    if (this.#isDistrusted) throw new Error('this member has diverged')
   }
 
   /**

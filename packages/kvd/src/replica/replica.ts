@@ -105,7 +105,7 @@ export class Replica {
   }
 
   #openCheck(): DivergenceCheck {
-    const { memberId, snapshotCount, disk, elapsedMs } = this.#options
+    const { memberId, snapshotCount, disk, elapsedMs, logger } = this.#options
     return new DivergenceCheck({
       memberId,
       snapshotCount,
@@ -117,6 +117,11 @@ export class Replica {
       propose: (entry, done) => this.propose(entry, done),
       isDiverged: () => this.#isDiverged,
       found: (divergence) => this.#diverge(divergence),
+      undecided: (index, told) =>
+        logger.error('etcdserver: members hold different things, too few to tell which is right', {
+          index,
+          told: [...told].map(([id, hash]) => `${id} ${hash}`).join(),
+        }),
     })
   }
 

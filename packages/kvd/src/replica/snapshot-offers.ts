@@ -14,6 +14,8 @@ export interface SnapshotOffersOptions {
   readonly send: (offer: MessageOf<'snapOffer'>, snapshot: DiskSnapshot) => Promise<void>
   readonly sent: (to: MemberId, index: number) => void
   readonly failed: (to: MemberId, problem: string) => void
+  /** What is stored here goes to nobody else any more. */
+  readonly isDistrusted: () => boolean
 }
 
 interface Hold {
@@ -21,6 +23,17 @@ interface Hold {
   readonly index: number
   /** Until then; Infinity while the snapshot is on its way. */
   readonly untilMs: number
+}
+
+/** A snapshot that comes to no good end when `isWrong` becomes true on its way. */
+function trusted(snapshot: DiskSnapshot, isWrong: () => boolean): DiskSnapshot {
+  const { head, events } = snapshot
+  const next = async (): Promise<Uint8Array | undefined> => {
+    const pack = await snapshot.next()
+    if (isWrong()) throw new Error('this member has diverged')
+    return pack
+  }
+  return { head, events, next, close: () => snapshot.close() }
 }
 
 /** Snapshots that this member sends to others who are too far behind for the log. */
@@ -56,14 +69,14 @@ export class SnapshotOffers {
 
   async #send(message: MessageOf<'snapOffer'>): Promise<void> {
     const { to } = message
-    const { freshImage, disk, send, sent, failed, nowMs } = this.#options
+    const { freshImage, disk, send, sent, failed, nowMs, isDistrusted } = this.#options
     try {
       await freshImage()
       const snapshot = await disk.openSnapshot()
       if (snapshot === undefined) throw new Error('there is no image yet')
       const { index } = snapshot.head.place
       // While it is open, the disk thread moves no rows into their table.
-      await send(message, snapshot).finally(() => snapshot.close())
+      await send(message, trusted(snapshot, isDistrusted)).finally(() => snapshot.close())
       this.#holds.set(to, { index, untilMs: nowMs() + HELD_MS })
       sent(to, index)
     } catch (error) {

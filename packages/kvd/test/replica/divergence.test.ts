@@ -17,6 +17,7 @@ class Lab {
   readonly check: DivergenceCheck
   readonly proposed: Command[] = []
   readonly found: Divergence[] = []
+  readonly undecided: string[] = []
   voters: readonly MemberId[] = ['a', 'b', 'c']
   imageIndex = 0
   nowMs = 0
@@ -38,6 +39,7 @@ class Lab {
       },
       isDiverged: () => this.isDiverged,
       found: (divergence) => this.found.push(divergence),
+      undecided: (index, told) => this.undecided.push(`${index}: ${[...told.keys()].join()}`),
     })
   }
 
@@ -146,6 +148,24 @@ t.test('who has diverged has no say, and a hash of another version says nothing'
   )
   for (const from of ['b', 'c']) lab.hear(40, from, '2:x')
   tt.same(lab.found, [])
+})
+
+t.test('two of three that differ are told of when the third has not answered', async (tt) => {
+  const lab = new Lab('a')
+  const own = await lab.mark(40, 'a')
+  lab.hear(40, 'a', own ?? '')
+  lab.hear(40, 'b', '1:x')
+  tt.same([lab.found, lab.undecided], [[], []], 'it may come')
+  await lab.mark(200, 'a')
+  tt.same(lab.undecided, ['40: a,b'])
+  await lab.mark(400, 'a')
+  tt.same(lab.undecided, ['40: a,b'], 'once')
+  for (const id of ['a', 'c']) lab.hear(200, id, own ?? '')
+  lab.hear(200, 'b', '1:x')
+  await lab.mark(600, 'a')
+  tt.same(lab.undecided, ['40: a,b'], 'nor when it is known who is right')
+  lab.hear(40, 'c', '1:x')
+  tt.same(lab.found, [{ index: 40, own, right: '1:x' }], 'late is not too late')
 })
 
 t.test('a leader checks now and then, one check at a time', async (tt) => {

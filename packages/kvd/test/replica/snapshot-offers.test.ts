@@ -47,6 +47,7 @@ function bench(options: Partial<SnapshotOffersOptions> = {}): Bench {
     send: async () => await Promise.resolve(),
     sent: (to, index) => lines.push(`sent ${index} to ${to}`),
     failed: (to, problem) => lines.push(`failed to ${to}: ${problem}`),
+    isDistrusted: () => false,
     ...options,
   })
   return { offers, lines, open, clock }
@@ -70,6 +71,21 @@ t.test('a snapshot is closed, whatever becomes of it', async (tt) => {
     await until(() => lines.length > 0)
     tt.same([lines, open.count], [[line], 0])
   }
+})
+
+t.test('a snapshot on its way is given up when its sender is found to be wrong', async (tt) => {
+  const state = { isWrong: false }
+  const { offers, lines, open } = bench({
+    isDistrusted: () => state.isWrong,
+    send: async (_offer, snapshot) => {
+      await snapshot.next()
+      state.isWrong = true
+      await snapshot.next()
+    },
+  })
+  offers.offer(offerTo('b'), APPLIED)
+  await until(() => lines.length > 0)
+  tt.same([lines, open.count], [['failed to b: this member has diverged'], 0])
 })
 
 t.test('what a member needs behind its snapshot is held for a while', async (tt) => {
