@@ -5,6 +5,7 @@ import t from 'tap'
 import { countFrom, seedFrom } from '../helpers/random.ts'
 import { tryMutants } from '../simulator/mutate.ts'
 import { mutants } from '../simulator/mutants.ts'
+import { regress } from '../simulator/regress.ts'
 import { runSeed } from '../simulator/world.ts'
 
 // The Raft core in a simulated cluster that loses messages, disks and power. FLOTILLA_SIM_SEEDS for a
@@ -73,6 +74,10 @@ t.test(`no seed from ${from} to ${from + seeds - 1} breaks a property`, async (t
     tt.comment(`${counter}: ${total}`)
     if (seeds >= 1000) tt.ok(total > 0, counter)
   }
+})
+
+t.test('what failed once holds', async (tt) => {
+  for (const { seed, what } of regress) tt.equal(runSeed(seed).violation, undefined, what)
 })
 
 t.test('a seed always gives the same run', async (tt) => {

@@ -1,0 +1,13 @@
+/** A seed that failed once, and what was wrong. It says as much as long as the plans are drawn as they were. */
+export interface Regress {
+  readonly seed: number
+  readonly what: string
+}
+
+/** Each failing seed comes here with the commit that mends it. */
+export const regress: readonly Regress[] = [
+  {
+    seed: 1_430_559_197,
+    what: 'V3: a leader began with 190 entries of an older term, one to a message, and was given no time for them',
+  },
+]
