@@ -47,6 +47,16 @@ const TYPES: readonly MessageType[] = [
   'whole',
 ]
 
+/** What was packed last: a leader sends the same entries to one follower after the other. */
+let packed:
+  | {
+      readonly first: Entry | undefined
+      readonly last: Entry | undefined
+      readonly count: number
+      readonly bytes: Buffer
+    }
+  | undefined
+
 /** Packs messages as frames, one behind the other. */
 export class MessageWriter {
   readonly #writer = new ByteWriter()
@@ -97,8 +107,7 @@ export class MessageWriter {
       case 'app':
         this.#wholes(body.prevIndex, body.prevTerm, body.commit)
         this.#u32(body.prevChain)
-        this.#u32(body.entries.length)
-        for (const entry of body.entries) writeEntry(this.#writer, entry)
+        this.#entries(body.entries)
         break
       case 'appResp':
         this.#whole(body.index)
@@ -144,6 +153,22 @@ export class MessageWriter {
       case 'timeoutNow':
         break
     }
+  }
+
+  #entries(entries: readonly Entry[]): void {
+    const count = entries.length
+    const [first, last] = [entries[0], entries.at(-1)]
+    this.#u32(count)
+    if (count === 0) return
+    // Between the same two ends of a log are the same entries: whatever replaces one replaces all behind it.
+    if (packed?.first === first && packed?.last === last && packed?.count === count) {
+      this.#writer.reserve(packed.bytes.length)
+      this.#writer.bytes(packed.bytes)
+      return
+    }
+    const start = this.#writer.length
+    for (const entry of entries) writeEntry(this.#writer, entry)
+    packed = { first, last, count, bytes: this.#writer.view(start) }
   }
 
   #u32(value: number): void {

@@ -187,3 +187,31 @@ t.test('entries that do not follow each other are refused', async (tt) => {
     message: 'entry 5 in the place of 6',
   })
 })
+
+t.test('each follower gets the entries that are there, whatever others got before', async (tt) => {
+  const entry = (index: number, term: number): Entry => {
+    const data = Buffer.from(`${index} of ${term}`)
+    return { index, term, kind: 'request', id: `x${index}`, data, chain: term }
+  }
+  const [one, two, three] = [entry(1, 1), entry(2, 1), entry(3, 1)]
+  const [second, third, fourth] = [entry(2, 2), entry(3, 2), entry(4, 2)]
+  const full = [one, two, three]
+  const lists = [full, [...full], [], [one, two, third], full, [one, second, third]]
+  lists.push([one, two, third, fourth], [one], [one], [two], full)
+  const writer = new MessageWriter()
+  const app = { type: 'app', from: 'a', term: 2, incarnation: 1, prevTerm: 0 } as const
+  for (const [at, list] of lists.entries())
+    writer.write({
+      ...app,
+      to: `f${at}`,
+      prevChain: 0,
+      commit: 0,
+      entries: list,
+      prevIndex: (list[0]?.index ?? 1) - 1,
+    })
+  const found = readMessages(writer.take())
+  tt.same(
+    found.map((sent) => (sent.type === 'app' ? sent.entries : undefined)),
+    lists,
+  )
+})
