@@ -20,8 +20,6 @@ const LEADER_WITHIN = 5
 const CAUGHT_UP_WITHIN = 20
 const ANSWERED_WITHIN = 10
 const DEPOSED_WITHIN = 2
-/** While a backlog goes out as many entries come in as leave, at worst every other time. */
-const ROUND_TRIPS = 3
 const EXPIRED_WITHIN_MS = 1_000
 
 /** The life of one seed: faults, then peace, then the promises that hold in peace. */
@@ -56,8 +54,8 @@ class World {
     this.#untilLed()
     this.#within('V2', CAUGHT_UP_WITHIN + 4 * this.#slack, () => this.#cluster.isCaughtUp)
     const before = this.#answered
-    const within = ANSWERED_WITHIN + 4 * this.#slack + this.#backlog
-    this.#within('V3', within, () => this.#answered > before)
+    this.#untilBacklogIsOut(() => this.#answered > before)
+    this.#within('V3', ANSWERED_WITHIN + 4 * this.#slack, () => this.#answered > before)
     // What was begun before the peace, a hand-over say, comes to its end.
     this.#pass(DEPOSED_WITHIN + this.#slack)
     this.#untilLed()
@@ -75,12 +73,26 @@ class World {
     this.#cluster.checker.final(this.#cluster.counting)
   }
 
-  /** How long what the leader has not committed yet takes, at worst one entry a round trip, in election timeouts. */
-  get #backlog(): number {
-    const { syncMs, delay } = this.#cluster.plan
+  /**
+   * A leader may begin with entries that go out one to a message: nobody is answered before they are
+   * through, but they must go on all the time.
+   */
+  #untilBacklogIsOut(isDone: () => boolean): void {
+    const within = ANSWERED_WITHIN + 4 * this.#slack
+    for (let known = this.#replicated; this.#hasBacklog && !isDone(); known = this.#replicated)
+      this.#within('V3', within, () => isDone() || this.#replicated > known || !this.#hasBacklog)
+  }
+
+  /** More is on its way than clients ask for at a time. */
+  get #hasBacklog(): boolean {
     const log = this.#cluster.settledLeader?.core?.view.log
-    const entries = log === undefined ? 0 : log.last - log.commit
-    return (entries * ROUND_TRIPS * (syncMs + 2 * delay.ms + 1)) / this.#timeout
+    return log !== undefined && log.last - log.commit > 3 * this.#cluster.plan.clients
+  }
+
+  /** Grows as entries reach members. */
+  get #replicated(): number {
+    const progress = this.#cluster.settledLeader?.core?.view.progress.values() ?? []
+    return [...progress].reduce((sum, { match }) => sum + match, 0)
   }
 
   get #answered(): number {
