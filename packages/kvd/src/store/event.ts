@@ -30,10 +30,13 @@ interface Content {
 const EVENT_LENGTH = 32
 const VIEW_LENGTH = 72
 const EXPIRY_LENGTH = 56
+/** How much longer than its `length` says the JSON may be and still be kept. */
+const KEPT_FACTOR = 1.5
 
 /**
- * One change of the store. Its JSON is made when somebody asks, as most members are never asked, and
- * not kept: for a thousand events it would be in the collector's way longer than it is of use.
+ * One change of the store. Its JSON is made when somebody asks, as most members are never asked. It is
+ * kept from the second time on: for a thousand events that are answered once and never asked for
+ * again it would only be in the collector's way.
  */
 export class StoreEvent implements EventHead {
   readonly index: number
@@ -44,11 +47,13 @@ export class StoreEvent implements EventHead {
   readonly refresh: boolean
   readonly isNew: boolean
   /**
-   * About how many characters of JSON it is, which a sum of bounds what is in memory: exact for an event
-   * that came as JSON, else an estimate that leaves escapes out.
+   * About how many characters of JSON it keeps, or could: exact for an event that came as JSON, else
+   * an estimate that leaves escapes out. JSON that is much longer is not kept, so that a sum of lengths
+   * bounds what is in memory.
    */
   readonly length: number
-  readonly #content: Content | string
+  #content: Content | string
+  #wasAsked = false
 
   /** @param content a text is the JSON itself */
   constructor(head: EventHead, content: Content | string) {
@@ -69,7 +74,9 @@ export class StoreEvent implements EventHead {
     if (typeof content === 'string') return content
     if (last?.event === this) return last.json
     const json = eventJson(this.action, content)
-    last = { event: this, json }
+    if (this.#wasAsked && json.length <= KEPT_FACTOR * this.length) this.#content = json
+    else last = { event: this, json }
+    this.#wasAsked = true
     return json
   }
 }
