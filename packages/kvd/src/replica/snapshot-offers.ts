@@ -25,15 +25,23 @@ interface Hold {
   readonly untilMs: number
 }
 
-/** A snapshot that comes to no good end when `isWrong` becomes true on its way. */
-function trusted(snapshot: DiskSnapshot, isWrong: () => boolean): DiskSnapshot {
-  const { head, events } = snapshot
+/** A snapshot that comes to no good end when `check` throws on its way. */
+function trusted(snapshot: DiskSnapshot, check: () => void): DiskSnapshot {
   const next = async (): Promise<Uint8Array | undefined> => {
     const pack = await snapshot.next()
-    if (isWrong()) throw new Error('this member has diverged')
+    check()
     return pack
   }
-  return { head, events, next, close: () => snapshot.close() }
+  const { head } = snapshot
+  return { head, events: checked(snapshot.events, check), next, close: () => snapshot.close() }
+}
+
+function* checked<T>(rows: Iterable<T>, check: () => void): Generator<T> {
+  for (const row of rows) {
+    check()
+    yield row
+  }
+  check()
 }
 
 /** Snapshots that this member sends to others who are too far behind for the log. */
@@ -71,12 +79,16 @@ export class SnapshotOffers {
     const { to } = message
     const { freshImage, disk, send, sent, failed, nowMs, isDistrusted } = this.#options
     try {
+      const check = (): void => {
+        if (isDistrusted()) throw new Error('this member has diverged')
+      }
+      check()
       await freshImage()
       const snapshot = await disk.openSnapshot()
       if (snapshot === undefined) throw new Error('there is no image yet')
       const { index } = snapshot.head.place
       // While it is open, the disk thread moves no rows into their table.
-      await send(message, trusted(snapshot, isDistrusted)).finally(() => snapshot.close())
+      await send(message, trusted(snapshot, check)).finally(() => snapshot.close())
       this.#holds.set(to, { index, untilMs: nowMs() + HELD_MS })
       sent(to, index)
     } catch (error) {

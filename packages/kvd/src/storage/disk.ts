@@ -68,7 +68,7 @@ export interface Disk {
 export interface DiskSnapshot {
   readonly head: SnapshotHead
   /** As `packEvents` packs them. */
-  readonly events: readonly EventRow[]
+  readonly events: Iterable<EventRow>
   /** The next rows, as `packChanges` packs them; undefined when these were all. */
   next(): Promise<Uint8Array | undefined>
   close(): void

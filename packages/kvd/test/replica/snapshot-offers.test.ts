@@ -80,12 +80,16 @@ t.test('a snapshot on its way is given up when its sender is found to be wrong',
     send: async (_offer, snapshot) => {
       await snapshot.next()
       state.isWrong = true
-      await snapshot.next()
+      // Its end comes behind the events, of which there are none here.
+      tt.same([...snapshot.events], [])
     },
   })
-  offers.offer(offerTo('b'), APPLIED)
-  await until(() => lines.length > 0)
-  tt.same([lines, open.count], [['failed to b: this member has diverged'], 0])
+  const failed = 'failed to b: this member has diverged'
+  for (const all of [[failed], [failed, failed]]) {
+    offers.offer(offerTo('b'), APPLIED)
+    await until(() => lines.length === all.length)
+    tt.same([lines, open.count], [all, 0])
+  }
 })
 
 t.test('what a member needs behind its snapshot is held for a while', async (tt) => {
