@@ -1,5 +1,5 @@
 import { parseGoBool } from '@flotilla/daemon'
-import { command, type Command, type Operation } from '../store/command.ts'
+import { command, TTL_SECONDS_MAX, type Command, type Operation } from '../store/command.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
 import { parseParameters, type Parameters } from './escape.ts'
 import type { RawRequest } from './message.ts'
@@ -24,8 +24,6 @@ export type KeysRequest =
   | { readonly type: 'write'; readonly command: Command; readonly noValue: boolean }
 
 const UINT64_MAX = 18446744073709551615n
-/** A TTL that ends after the year 2262 overflows the original's clock; here it means permanent. */
-const TTL_SECONDS_MAX = 7_400_000_000
 const FORM_TYPE = 'application/x-www-form-urlencoded'
 const MEDIA_TYPE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+(\/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?$/
 const MEDIA_PARAMETER =

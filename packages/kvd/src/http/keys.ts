@@ -1,6 +1,6 @@
 import type { Read } from '../store/store.ts'
 import { isRefusal, refusal, refusalJson, statusOf, type Refusal } from '../store/errors.ts'
-import type { Command } from '../store/command.ts'
+import { isTooDeep, KEY_DEPTH_MAX, type Command } from '../store/command.ts'
 import type { Gate, HttpContext, Verdict } from './context.ts'
 import { unescape } from './escape.ts'
 import { parseKeysRequest, type KeysRequest } from './keys-request.ts'
@@ -19,7 +19,7 @@ export function handleKeys(
   if (!allowMethods(request, responder, METHODS)) return
   const method = countedMethod(request)
   if (isTooDeep(key)) {
-    const problem = refusal(209, `a key has at most ${DEPTH_MAX} components`, 0)
+    const problem = refusal(209, `a key has at most ${KEY_DEPTH_MAX} components`, 0)
     refuse({ context, request, key, responder, method }, problem)
     return
   }
@@ -33,14 +33,6 @@ export function handleKeys(
   const gate = context.gate()
   if (gate === undefined) serve(call, parsed)
   else serveGuarded(call, parsed, gate)
-}
-
-/** Each directory on the way holds its whole key: what a path costs grows with the square of its depth. */
-const DEPTH_MAX = 1_000
-
-function isTooDeep(key: string): boolean {
-  if (key.length < 2 * DEPTH_MAX) return false
-  return key.split('/', DEPTH_MAX + 2).length > DEPTH_MAX + 1
 }
 
 interface Call {

@@ -246,7 +246,7 @@ export class RaftLog {
     this.#offsetTerm = this.term(index) ?? 0
     this.#offsetChain = this.chain(index) ?? 0
     const gone = index - this.#offset
-    // In place: an old array that is garbage, but not collected yet, keeps what was in it.
+    // In place: the old array, garbage of the old generation, would keep all that stays.
     this.#entries.splice(0, gone)
     this.#batches.splice(0, gone)
     this.#offset = index

@@ -137,7 +137,7 @@ export class DivergenceCheck {
       this.#generation !== generation || elapsedMs() - begunMs > CHECK_MS_MAX
     const hash = await hashImage(disk, index, isVoid)
     this.#isHashing = false
-    this.#restsUntilMs = elapsedMs() + REST_FACTOR * (elapsedMs() - begunMs)
+    this.#restsUntilMs = elapsedMs() + REST_FACTOR * Math.min(elapsedMs() - begunMs, CHECK_MS_MAX)
     if (hash === undefined) return
     mark.own = hash
     const fields = { value: hash, prevIndex: String(index), prevValue: memberId }

@@ -2,14 +2,21 @@ import { Buffer } from 'node:buffer'
 import { bufferOf } from '../machine.ts'
 import type { Message, Proposal } from '../raft/types.ts'
 import { Seldom } from '../seldom.ts'
-import { decodeCommand, type Command } from '../store/command.ts'
+import { parseRoleRequest } from '../auth/role.ts'
+import { DIRECTORIES, ENABLED } from '../auth/rules.ts'
+import { parseUser } from '../auth/user.ts'
+import { decodeCommand, isTooDeep, TTL_SECONDS_MAX, type Command } from '../store/command.ts'
 
 /** The root, or names that are none of `.` and `..` and not empty. */
 const KEY = /^\/$|^(\/(?!\.{1,2}(\/|$))[^/]+)+$/
 const INDEX = /^(0|[1-9]\d*)?$/
 /** What members propose of the space that only changes of the membership write otherwise. */
-const CLUSTER_KEYS = /^\/version$|^\/members\/[0-9a-f]{1,16}\/attributes$/
-const ID = /^[0-9a-f]{1,16}$/
+const CLUSTER_KEYS = /^\/version$|^\/members\/[1-9a-f][0-9a-f]{0,15}\/attributes$/
+const ID = /^[1-9a-f][0-9a-f]{0,15}$/
+const AUTH_KEYS: readonly string[] = [...DIRECTORIES, ENABLED]
+const AUTH_KEY = /^\/2\/(users|roles)\/[^/]+$/
+/** So much of what is wrong is told. */
+const SHOWN_MAX = 100
 
 /** Keeps proposals of other members out of the log that can be no entries. */
 export class ForwardedGuard {
@@ -43,18 +50,43 @@ export function problemOf({ kind, data }: Proposal): string | undefined {
   try {
     return kind === 'conf' ? changeProblem(data) : commandProblem(decodeCommand(bufferOf(data)))
   } catch (error) {
-    return error instanceof Error ? error.message : String(error)
+    return shown(error instanceof Error ? error.message : String(error))
   }
 }
 
 function commandProblem(entry: Command): string | undefined {
-  const { space, op, key, value, time, expireAt, prevIndex } = entry
-  if (!KEY.test(key)) return `the key ${JSON.stringify(key)}`
-  if (!Number.isFinite(time) || !Number.isFinite(expireAt)) return 'a time that is no number'
-  if (!INDEX.test(prevIndex)) return `the index ${JSON.stringify(prevIndex)}`
-  if (space !== 'cluster') return undefined
-  if (op !== 'set' || !CLUSTER_KEYS.test(key)) return `a write to ${key} of the cluster`
+  const { space, key, time, expireAt, prevIndex } = entry
+  if (isTooDeep(key) || !KEY.test(key)) return `the key ${shown(JSON.stringify(key))}`
+  if (!Number.isFinite(time)) return 'a time that is no number'
+  // The leader's stamp takes the place of the time, and the TTL counts from there.
+  const ttlMs = expireAt === 0 ? 0 : expireAt - time
+  if (!(ttlMs >= 0 && ttlMs <= (TTL_SECONDS_MAX + 1) * 1000)) return `a TTL of ${ttlMs} ms`
+  if (!INDEX.test(prevIndex)) return `the index ${shown(JSON.stringify(prevIndex))}`
+  if (space === 'auth') return authProblem(entry)
+  return space === 'cluster' ? clusterProblem(entry) : undefined
+}
+
+function authProblem({ key, value, expireAt, dir, refresh }: Command): string | undefined {
+  if (expireAt !== 0 || refresh || dir !== isAuthDirectory(key)) return `a write to ${shown(key)}`
+  if (AUTH_KEYS.includes(key)) return undefined
+  const [, kind] = AUTH_KEY.exec(key) ?? []
+  if (kind === undefined) return `the key ${shown(key)} of users and roles`
+  if (value !== '') (kind === 'users' ? parseUser : parseRoleRequest)(value)
+  return undefined
+}
+
+function isAuthDirectory(key: string): boolean {
+  return DIRECTORIES.some((directory) => directory === key)
+}
+
+function clusterProblem({ op, key, value, dir, expireAt }: Command): string | undefined {
+  if (op !== 'set' || dir || expireAt !== 0 || !CLUSTER_KEYS.test(key))
+    return `a write to ${shown(key)} of the cluster`
   return key === '/version' ? undefined : attributesProblem(JSON.parse(value))
+}
+
+function shown(text: string): string {
+  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text
 }
 
 function attributesProblem(found: unknown): string | undefined {
@@ -75,7 +107,7 @@ function changeProblem(data: Uint8Array): string | undefined {
     case 'update':
       return isTexts(peerURLs) ? undefined : 'an update without peer URLs'
     default:
-      return `a change ${JSON.stringify(type)}`
+      return `a change ${shown(String(type))}`
   }
 }
 

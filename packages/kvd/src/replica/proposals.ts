@@ -119,8 +119,8 @@ export class Proposals<T> {
     const oldest = nowMs() - requestTimeoutMs
     for (const pending of this.#pending.all()) {
       if (pending.sinceMs >= oldest) continue
-      this.#pending.take(pending.number)
-      this.#giveUp(pending, lateCause(pending.sinceMs))
+      if (this.#pending.take(pending.number) !== undefined)
+        this.#giveUp(pending, lateCause(pending.sinceMs))
     }
     const late = this.#queue.filter(({ sinceMs }) => sinceMs < oldest)
     if (late.length === 0) return

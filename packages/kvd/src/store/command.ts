@@ -18,6 +18,17 @@ const OPERATIONS = [
   'checked',
 ] as const
 
+/** Each directory on the way holds its whole key: what a path costs grows with the square of its depth. */
+export const KEY_DEPTH_MAX = 1_000
+/** A TTL that ends after the year 2262 overflows the original's clock; here it means permanent. */
+export const TTL_SECONDS_MAX = 7_400_000_000
+
+/** Whether a key has more than `KEY_DEPTH_MAX` components. */
+export function isTooDeep(key: string): boolean {
+  if (key.length < 2 * KEY_DEPTH_MAX) return false
+  return key.split('/', KEY_DEPTH_MAX + 2).length > KEY_DEPTH_MAX + 1
+}
+
 const CHECKS_FROM = OPERATIONS.indexOf('check')
 
 export type Operation = (typeof OPERATIONS)[number]

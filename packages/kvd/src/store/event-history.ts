@@ -63,7 +63,7 @@ export class EventHistory {
     this.#events[this.#start] = undefined
     this.#start += 1
     if (this.#start < SLACK || this.#start < this.#events.length / 2) return
-    // In place: an old array that is garbage, but not collected yet, keeps what was in it.
+    // In place: the old array, garbage of the old generation, would keep all that stays.
     this.#events.splice(0, this.#start)
     this.#start = 0
   }
