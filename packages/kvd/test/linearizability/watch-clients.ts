@@ -83,15 +83,23 @@ export class WatchClients {
   }
 
   /**
-   * `ends` has the index of the last write to each end key. Everybody must be told of it within
-   * `limitMs`; gives those who were not.
+   * `ends` has the index of the last write to each end key. Everybody must be told of it, or at least
+   * of something more each `limitMs`: a poll of everything brings one event at a time. Gives those who
+   * were not.
    */
   async finish(ends: ReadonlyMap<string, number>, limitMs: number): Promise<Violation[]> {
     for (const watcher of this.#watchers) watcher.end = ends.get(endKeyOf(watcher)) ?? 0
-    const deadline = performance.now() + limitMs
-    const waiting = (): Watcher[] => this.#watchers.filter((watcher) => !isAtEnd(watcher))
-    while (waiting().length > 0 && performance.now() < deadline) await delay(CHECK_MS)
-    const late = waiting()
+    const known = new Map<Watcher, { readonly last: number; readonly sinceMs: number }>()
+    const late: Watcher[] = []
+    for (let waiting = [...this.#watchers]; waiting.length > 0; await delay(CHECK_MS)) {
+      const nowMs = performance.now()
+      waiting = waiting.filter((watcher) => !isAtEnd(watcher) && !late.includes(watcher))
+      for (const watcher of waiting) {
+        const { last, sinceMs } = known.get(watcher) ?? { last: NaN, sinceMs: nowMs }
+        if (last !== watcher.last) known.set(watcher, { last: watcher.last, sinceMs: nowMs })
+        else if (nowMs - sinceMs > limitMs) late.push(watcher)
+      }
+    }
     this.stop()
     return late.map(({ name, path, last, end }) => ({
       id: 'W4',
