@@ -273,15 +273,20 @@ export class Cluster {
     return [...this.members.values()].some((member) => member.isDamaged && !this.#isOut(member))
   }
 
-  get isCaughtUp(): boolean {
-    const commit = this.settledLeader?.core?.view.log.commit
+  /** Everybody who counts holds what was committed when it was asked for, and is well. */
+  hasReached(index: number): boolean {
     return (
-      commit !== undefined &&
+      this.settledLeader !== undefined &&
       this.counting.every(
         ({ core, machine, isDamaged }) =>
-          machine.index === commit && core?.view.lead !== NONE && !isDamaged,
+          machine.index >= index && core?.view.lead !== NONE && !isDamaged,
       )
     )
+  }
+
+  get isCaughtUp(): boolean {
+    const commit = this.settledLeader?.core?.view.log.commit
+    return commit !== undefined && this.hasReached(commit)
   }
 
   get isQuiet(): boolean {

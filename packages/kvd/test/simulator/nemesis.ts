@@ -198,7 +198,7 @@ export class Nemesis {
     else if (kind === 1 && others.length > 0) this.#leaveAlone(leader, others)
     else if (kind === 2) this.#crashWriter()
     else if (kind === 3) {
-      this.#changeConf()
+      if (this.#cluster.plan.confChanges) this.#changeConf()
       if (leader.isUp) this.#cluster.crash(leader, this.#random.int(1, 100))
     } else if (kind === 4) this.#wakeSome(leader, others)
     else if (kind === 5) this.#speakToNobody(leader)

@@ -10,4 +10,13 @@ export const regress: readonly Regress[] = [
     seed: 1_430_559_197,
     what: 'V3: a leader began with 190 entries of an older term, one to a message, and was given no time for them',
   },
+  {
+    seed: 2_021_457,
+    what: 'S15: an ambush took members out until the wrong clock was a majority, in a plan without such changes',
+  },
+  { seed: 2_024_927, what: 'V2: a backlog of 300 single entries was given the time of none' },
+  {
+    seed: 2_082_209,
+    what: 'V2: members were asked to hold the very last entry while new ones came',
+  },
 ]
