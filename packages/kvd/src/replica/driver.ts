@@ -62,6 +62,11 @@ export class Driver {
   #isStopped = false
   #isFull = false
   #isDistrusted = false
+  /**
+   * The configuration has changed. Who was removed goes soon, and whoever starts again without knowing
+   * that this was committed needs its vote: the disk is told at once.
+   */
+  #mustSettle = false
   /** The store holds all entries up to here. */
   #applied: number
   /** Has arrived; the core decides whether it is installed. */
@@ -194,7 +199,9 @@ export class Driver {
     if (this.#isStopped) return
     this.#listener.pumping()
     while (this.core.hasReady()) this.#carryOut(this.core.ready())
-    this.#queue.flush(!this.#queue.isInstalling && this.#images.isUrgent(this.#applied))
+    if (!this.#queue.hasCommitNews) this.#mustSettle = false
+    const isDue = this.#mustSettle || this.#images.isUrgent(this.#applied)
+    this.#queue.flush(!this.#queue.isInstalling && isDue)
     this.#options.network.flush()
     this.#listener.pumped()
   }
@@ -253,6 +260,7 @@ export class Driver {
 
   #followConf(): void {
     this.#noteConf()
+    this.#mustSettle = true
     this.#listener.membersChanged()
   }
 

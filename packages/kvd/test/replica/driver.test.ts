@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { newBirth } from '../../src/membership/birth.ts'
+import { encodeChange } from '../../src/membership/change.ts'
 import { NONE, type Entry, type Message, type MessageBody } from '../../src/raft/types.ts'
 import { Driver, type DriverListener } from '../../src/replica/driver.ts'
 import { NO_NETWORK, type Network } from '../../src/replica/options.ts'
@@ -65,13 +66,20 @@ function driverOver(disk: FakeDisk, network: Network = NO_NETWORK): Driver {
   return driver
 }
 
+const NOOP = { kind: 'noop', id: '', data: new Uint8Array() } as const
+
 /** Two entries of a leader's term behind those of the birth. */
-function appendOf(from: string, term: number, isCommitted: boolean): Message {
+function appendOf(
+  from: string,
+  term: number,
+  isCommitted: boolean,
+  last: Pick<Entry, 'kind' | 'id' | 'data'> = NOOP,
+): Message {
   let before = birth.entries.at(-1)
   const entries: Entry[] = []
   for (const at of [1, 2]) {
     const index = birth.entries.length + at
-    const bare = { index, term, kind: 'noop', id: '', data: new Uint8Array() } as const
+    const bare = { index, term, ...(at === 2 ? last : NOOP) }
     before = { ...bare, chain: entryChain(before?.chain ?? 0, bare) }
     entries.push(before)
   }
@@ -111,6 +119,26 @@ t.test('the disk is told of no commit before it has what was committed', async (
   driver.settle()
   tt.same([onDisk().slice(-2), disk.batches.at(-1)?.commit], [[3, 3], birth.entries.length + 2])
   driver.stop()
+})
+
+t.test('the disk is told at once that a change of the members is committed', async (tt) => {
+  const data = encodeChange({ type: 'remove', id: second })
+  const ways = [
+    [NOOP, birth.entries.length],
+    [{ kind: 'conf', id: 'x', data }, birth.entries.length + 2],
+  ] as const
+  for (const [entry, told] of ways) {
+    const disk = new FakeDisk()
+    const driver = driverOver(disk)
+    for (const isCommitted of [false, true]) {
+      driver.receive([appendOf(first, 2, isCommitted, entry)])
+      await turn()
+      while (disk.waiting > 0) disk.commit()
+    }
+    tt.equal(driver.applied, birth.entries.length + 2)
+    tt.equal(disk.batches.at(-1)?.commit, told, entry.kind)
+    driver.stop()
+  }
 })
 
 t.test('a leader hands over to a member that can be reached', async (tt) => {

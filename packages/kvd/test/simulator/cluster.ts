@@ -140,11 +140,13 @@ export class Cluster {
     member.start()
   }
 
-  /** Those who stay know that it was removed, and would refuse it. */
-  #isOut(member: Member): boolean {
-    const knows = (id: string): boolean =>
-      this.members.get(id)?.machine.removed.has(member.id) === true
-    return member.isGone && isMajority(member.machine.conf, knows)
+  /** Those who stay know that it was removed, and would refuse it, after a crash as well. */
+  #isOut({ id: gone, goneIndex, machine }: Member): boolean {
+    if (goneIndex === undefined) return false
+    return isMajority(machine.conf, (id) => {
+      const { machine: other, disk } = this.members.get(id) ?? {}
+      return other?.removed.has(gone) === true && (disk?.durable.hard.commit ?? 0) >= goneIndex
+    })
   }
 
   /**

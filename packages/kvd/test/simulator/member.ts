@@ -30,6 +30,8 @@ export interface MemberPorts {
 
 /** Ticks between two looks at what is due. */
 const SYNC_TICKS = 5
+/** Ticks between two looks at what the disk does not know to be committed. */
+const SETTLE_TICKS = 50
 
 interface Written {
   readonly batch: DiskBatch
@@ -47,11 +49,13 @@ export class Member {
   isPaused = false
   /** What is committed is not applied: the thread for it has something else to do. */
   isApplyHeld = false
-  /** Removed for good, or waiting to be started for the first time. */
-  isGone = false
+  /** Of the entry that removed it for good. */
+  goneIndex: number | undefined
   incarnation = 0
   #written: Written[] = []
   #lazyHard: Ready['hard']
+  /** The configuration has changed: that this is committed must not wait for another batch. */
+  #mustSettle = false
   #staged: Snapshot | undefined
   #reads: { readonly index: number; readonly ids: readonly string[] }[] = []
   #image: Snapshot
@@ -122,6 +126,7 @@ export class Member {
     this.core = undefined
     this.#written = []
     this.#lazyHard = undefined
+    this.#mustSettle = false
     this.#staged = undefined
     this.#reads = []
     this.#toApply = []
@@ -139,6 +144,7 @@ export class Member {
     this.#ticks += 1
     if (this.#ticks % SYNC_TICKS === 0) this.#letExpire()
     this.pump()
+    if (this.#ticks % SETTLE_TICKS === 0) this.#settle()
   }
 
   /** A leader proposes to let expire what is due. */
@@ -194,7 +200,7 @@ export class Member {
       this.#image = batch.install
       this.#ports.checker.installed(this, batch.install)
     }
-    core.persisted(batch.seq)
+    if (batch.seq > 0) core.persisted(batch.seq)
     for (const message of after)
       if (message.to === this.id) core.step(message)
       else this.#send(message)
@@ -205,7 +211,9 @@ export class Member {
     const { core } = this
     if (core === undefined) return
     while (this.core === core && core.hasReady()) this.#carryOut(core, core.ready())
-    if (this.core === core) this.#ports.checker.look(this)
+    if (this.core !== core) return
+    this.#ports.checker.look(this)
+    if (this.#mustSettle) this.#settle()
   }
 
   #carryOut(core: Core, ready: Ready): void {
@@ -261,7 +269,20 @@ export class Member {
       return
     }
     this.#lazyHard = undefined
+    this.#mustSettle = false
     this.#written.push(written)
+    this.disk.write(batch)
+    this.#ports.diskWanted(this)
+  }
+
+  /** What is committed is told to a disk that has nothing else to do. */
+  #settle(): void {
+    if (this.core === undefined || this.#lazyHard === undefined || this.#written.length > 0) return
+    const nothing = { entries: [], install: undefined, image: undefined, compactTo: 0 }
+    const batch: DiskBatch = { seq: 0, hard: this.#lazyHard, ...nothing }
+    this.#lazyHard = undefined
+    this.#mustSettle = false
+    this.#written.push({ batch, after: [] })
     this.disk.write(batch)
     this.#ports.diskWanted(this)
   }
@@ -297,12 +318,15 @@ export class Member {
 
   #apply(core: Core, entry: Entry): void {
     const change = this.machine.apply(entry)
-    if (change !== undefined) this.machine.conf = core.applyConf(change)
+    if (change !== undefined) {
+      this.machine.conf = core.applyConf(change)
+      this.#mustSettle = true
+    }
     core.applied(entry.index)
     core.syncedTo(this.machine.store.syncTime)
     this.#ports.checker.applied(this, entry)
     if (entry.id !== '') this.#ports.answered(this, entry.id, entry.index)
-    if (change?.type === 'remove' && change.id === this.id) this.isGone = true
+    if (change?.type === 'remove' && change.id === this.id) this.goneIndex = entry.index
   }
 
   #serveReads(core: Core): void {

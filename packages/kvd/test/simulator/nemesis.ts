@@ -171,7 +171,7 @@ export class Nemesis {
     const id = this.#cluster.newId()
     this.#proposeConf(leader, this.#random.chance(0.7) ? 'addLearner' : 'addVoter', id)
     this.#cluster.add(id, [])
-    if ([...this.#cluster.members.values()].some(({ isGone }) => isGone))
+    if ([...this.#cluster.members.values()].some(({ goneIndex }) => goneIndex !== undefined))
       this.#cluster.checker.count('rejoined')
   }
 

@@ -11,6 +11,14 @@ export const regress: readonly Regress[] = [
     what: 'V3: a leader began with 190 entries of an older term, one to a message, and was given no time for them',
   },
   {
+    seed: 2_014_279,
+    what: 'V1: one of two was removed and gone, the other one crashed before its disk knew that',
+  },
+  {
+    seed: 2_095_427,
+    what: 'V1: the same, and the one who was removed had led',
+  },
+  {
     seed: 2_021_457,
     what: 'S15: an ambush took members out until the wrong clock was a majority, in a plan without such changes',
   },
