@@ -288,7 +288,8 @@ export class Cluster {
 
   get isCaughtUp(): boolean {
     const commit = this.settledLeader?.core?.view.log.commit
-    return commit !== undefined && this.hasReached(commit)
+    if (commit === undefined || !this.hasReached(commit)) return false
+    return this.counting.every(({ machine }) => machine.index === commit)
   }
 
   get isQuiet(): boolean {

@@ -52,12 +52,12 @@ class World {
   run(): void {
     this.#runUntil(() => !this.#cluster.isFaulty)
     this.#untilLed()
-    const before = this.#answered
     this.#untilBacklogIsOut()
     // New entries come all the time: nobody has to hold them all at one moment.
     const committed = this.#cluster.checker.maxCommit
     const caughtUpWithin = CAUGHT_UP_WITHIN + 4 * this.#slack
     this.#within('V2', caughtUpWithin, () => this.#cluster.hasReached(committed))
+    const before = this.#answered
     this.#within('V3', ANSWERED_WITHIN + 4 * this.#slack, () => this.#answered > before)
     // What was begun before the peace, a hand-over say, comes to its end.
     this.#pass(DEPOSED_WITHIN + this.#slack)
