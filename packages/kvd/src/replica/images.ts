@@ -12,13 +12,13 @@ const COMPACT_ENTRIES = 1_000
 const COMPACT_FACTOR = 2
 /**
  * Images are so far apart, however many entries come, or keys that change all the time would be
- * written all the time. Whoever wants few entries behind the image gets them at 2,000 writes a second.
+ * written all the time. Whoever wants few entries behind the image gets them at 700 writes a second.
  */
-const INTERVAL_MS_MAX = 5_000
-const INTERVAL_MS_PER_ENTRY = 0.5
+const INTERVAL_MS_MAX = 15_000
+const INTERVAL_MS_PER_ENTRY = 1.5
 /** Unless a start would have so much to replay: entries, or characters of them and of the nodes they changed. */
-const ENTRIES_FACTOR = 10
-const ENTRIES_MAX = 100_000
+const ENTRIES_FACTOR = 20
+const ENTRIES_MAX = 200_000
 const LENGTH_MAX = 32 * 1024 * 1024
 /** Changed nodes, or their characters, that go with a batch ahead of an image; more with one that brings more. */
 const PIECE_NODES_MAX = 1_000
