@@ -148,8 +148,12 @@ function write(call: Call, command: Command, isShort: boolean): void {
       return
     }
     context.counters.succeeded(call.method, (context.nowMs() - command.time) / 1000)
-    const body = isShort ? `{"action":"${outcome.action}"}\n` : `${outcome.json}\n`
-    responder.reply(outcome.isNew ? 201 : 200, successHead(context, outcome.index), body)
+    const status = outcome.isNew ? 201 : 200
+    const head = successHead(context, outcome.index)
+    const { json, isAscii } = isShort
+      ? { json: `{"action":"${outcome.action}"}`, isAscii: true }
+      : outcome.shown
+    responder.reply(status, head, `${json}\n`, isAscii)
   })
 }
 

@@ -209,13 +209,14 @@ export class LeanConnection implements Responder {
     this.#host.handOver(this.#socket, rest)
   }
 
-  reply(status: number, head: string, body: string): void {
+  reply(status: number, head: string, body: string, isAscii = false): void {
     if (head.includes('Connection: close')) this.#keepsAlive = false
     const connection = this.#keepsAlive ? '' : closeLine(head)
     if (status === 204 || status === 304) {
       this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}\r\n`
     } else {
-      const bytes = Buffer.byteLength(body)
+      // To count the bytes a text of many parts is put together, and for the socket once more.
+      const bytes = isAscii ? body.length : Buffer.byteLength(body)
       if (bytes !== body.length) this.#isLatin1 = false
       const shown = this.#isHead ? '' : body
       this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}Content-Length: ${bytes}\r\n\r\n${shown}`

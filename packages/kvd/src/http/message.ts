@@ -30,7 +30,8 @@ export interface BodyStream {
 
 /** Where an answer goes. `head` is header lines, each ended by CRLF, without length and date. */
 export interface Responder {
-  reply(status: number, head: string, body: string): void
+  /** @param isAscii the body is known to have as many bytes as characters */
+  reply(status: number, head: string, body: string, isAscii?: boolean): void
   stream(status: number, head: string): BodyStream
 }
 

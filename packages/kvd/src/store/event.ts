@@ -1,5 +1,5 @@
 import { keyedJson, type NodeView, type Space } from './node.ts'
-import { escapeJson } from './text.ts'
+import { escapeJson, isPlain } from './text.ts'
 
 export type Action =
   'get' | 'set' | 'create' | 'update' | 'compareAndSwap' | 'delete' | 'compareAndDelete' | 'expire'
@@ -70,19 +70,30 @@ export class StoreEvent implements EventHead {
 
   /** `{"action":...}` without newline. */
   get json(): string {
+    return this.shown.json
+  }
+
+  /** The same, and what is known of it. */
+  get shown(): Shown {
     const content = this.#content
-    if (typeof content === 'string') return content
-    if (last?.event === this) return last.json
-    const json = eventJson(this.action, content)
-    if (this.#wasAsked && json.length <= KEPT_FACTOR * this.length) this.#content = json
-    else last = { event: this, json }
+    if (typeof content === 'string') return { json: content, isAscii: false }
+    if (last?.event === this) return last.shown
+    const shown = eventJson(this.action, content)
+    if (this.#wasAsked && shown.json.length <= KEPT_FACTOR * this.length) this.#content = shown.json
+    else last = { event: this, shown }
     this.#wasAsked = true
-    return json
+    return shown
   }
 }
 
+export interface Shown {
+  readonly json: string
+  /** It has as many bytes as characters; false may mean that nobody looked. */
+  readonly isAscii: boolean
+}
+
 /** All watchers of a key ask for the same event in one turn. */
-let last: { readonly event: StoreEvent; readonly json: string } | undefined
+let last: { readonly event: StoreEvent; readonly shown: Shown } | undefined
 
 function contentLength({ node, prev }: Content): number {
   return EVENT_LENGTH + viewLength(node) + (prev === undefined ? 0 : viewLength(prev))
@@ -92,11 +103,13 @@ function viewLength({ key, value, expireAt }: NodeView): number {
   return VIEW_LENGTH + key.length + (value?.length ?? 0) + (expireAt === 0 ? 0 : EXPIRY_LENGTH)
 }
 
-function eventJson(action: Action, { node, prev, timeMs }: Content): string {
-  const key = escapeJson(node.key)
-  const json = keyedJson(key, node, timeMs)
-  if (prev === undefined) return `{"action":"${action}","node":${json}}`
-  return `{"action":"${action}","node":${json},"prevNode":${keyedJson(key, prev, timeMs)}}`
+function eventJson(action: Action, { node, prev, timeMs }: Content): Shown {
+  const isAscii = isPlain(node.key) && isPlain(node.value ?? '') && isPlain(prev?.value ?? '')
+  const key = isAscii ? node.key : escapeJson(node.key)
+  const json = keyedJson(key, node, timeMs, isAscii)
+  if (prev === undefined) return { json: `{"action":"${action}","node":${json}}`, isAscii }
+  const prevJson = keyedJson(key, prev, timeMs, isAscii)
+  return { json: `{"action":"${action}","node":${json},"prevNode":${prevJson}}`, isAscii }
 }
 
 /** True when `key` lies strictly below `dir`. */

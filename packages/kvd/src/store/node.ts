@@ -89,15 +89,17 @@ function viewJson(view: NodeView, nowMs: number): string {
 /**
  * The same for who has escaped the key already. The root shows neither key nor indexes. As one text,
  * with few parts: a leader makes two of them for each write.
+ * @param isPlain the value is known to need no escaping
  */
-export function keyedJson(key: string, view: NodeView, nowMs: number): string {
+export function keyedJson(key: string, view: NodeView, nowMs: number, isPlain = false): string {
   if (view.key === '/') return '{"dir":true}'
   const { value, expireAt, modifiedIndex, createdIndex } = view
   const dir = view.dir ? ',"dir":true' : ''
   const expiry = expireAt === 0 ? '' : expiryJson(expireAt, nowMs)
   if (value === undefined)
     return `{"key":"${key}"${dir}${expiry},"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
-  return `{"key":"${key}","value":"${escapeJson(value)}"${dir}${expiry},"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
+  const text = isPlain ? value : escapeJson(value)
+  return `{"key":"${key}","value":"${text}"${dir}${expiry},"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
 }
 
 /** Of a directory, the members before `nodes`. */

@@ -72,9 +72,14 @@ export function quoteJson(text: string): string {
   return `"${escapeJson(text)}"`
 }
 
+/** ASCII that stands in JSON as it is. */
+export function isPlain(text: string): boolean {
+  return PLAIN.test(text)
+}
+
 /** What stands between the quotes of `quoteJson`. */
 export function escapeJson(text: string): string {
-  if (PLAIN.test(text)) return text
+  if (isPlain(text)) return text
   return JSON.stringify(text)
     .slice(1, -1)
     .replace(

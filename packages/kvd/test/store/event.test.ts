@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import t from 'tap'
 import { compareAndSwap, NOW, remove, set, storeOf, sync, update } from '../helpers/commands.ts'
 
@@ -37,5 +38,26 @@ t.test('the length of an event is about that of its JSON', async (tt) => {
   for (let index = 1; index <= store.index; index += 1) {
     const { length = 0, json = '' } = store.history.at(index) ?? {}
     tt.ok(Math.abs(json.length - length) < 60, `${length} for ${json.length}`)
+  }
+})
+
+t.test('an event that says it is ASCII has a byte for each character', async (tt) => {
+  for (const [commands, isAscii] of [
+    [[set('/k', { value: 'plain text' })], true],
+    [[set('/k', { dir: true })], true],
+    [[set('/k', { value: 'a' }), remove('/k')], true],
+    [[set('/k', { value: '<' })], false],
+    [[set('/k', { value: 'ü' })], false],
+    [[set('/k', { value: '\u{1f600}' })], false],
+    [[set('/é', { value: 'a' })], false],
+    [[set('/k', { value: 'é' }), set('/k', { value: 'a' })], false],
+    [[set('/k', { value: 'é' }), remove('/k')], false],
+  ] as const) {
+    const store = storeOf([...commands])
+    const event = store.history.at(store.index)
+    const shown = event?.shown ?? { json: '', isAscii: undefined }
+    tt.equal(shown.isAscii, isAscii, shown.json)
+    if (isAscii) tt.equal(Buffer.byteLength(shown.json), shown.json.length)
+    tt.equal(event?.json, shown.json)
   }
 })
