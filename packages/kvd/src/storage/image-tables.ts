@@ -18,8 +18,12 @@ const MERGE_BYTES = 8 * 1024 * 1024
 /** What a batch merges at the least, so that a merge comes to an end. */
 const STEP_ROWS = 16
 const STEP_BYTES = 256 * 1024
-/** A batch merges more than it brings, or packs would pile up. */
+/**
+ * A batch merges more than it brings, or packs would pile up. Of one that brings a whole image only
+ * so much counts: it would hold up everybody, and entries enough have come before it to merge the rest.
+ */
 const STEP_FACTOR = 2
+const STEP_BROUGHT_MAX = 1_000
 
 /** What the tables hold for a start, besides rows and events. */
 export interface ImageState {
@@ -258,7 +262,7 @@ export class ImageTables {
     if (this.#readers > 0) return brought.bytes
     this.#dropMerged(STEP_FACTOR * packs.length + 1)
     const merged = this.#mergeSome({
-      rows: STEP_ROWS + STEP_FACTOR * (entries + brought.rows),
+      rows: STEP_ROWS + STEP_FACTOR * (entries + Math.min(brought.rows, STEP_BROUGHT_MAX)),
       bytes: Math.max(STEP_BYTES, STEP_FACTOR * brought.bytes),
     })
     return brought.bytes + merged

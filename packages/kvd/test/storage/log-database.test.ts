@@ -150,6 +150,20 @@ t.test('rows are merged bit by bit, and a start at any moment finds the same', a
   tt.ok(count('pack') < 40, `${count('pack')} packs are left`)
 })
 
+t.test('a batch that brings a whole image does not merge all of it', async (tt) => {
+  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 1_000)
+  load(database)
+  const commands = Array.from({ length: 9_000 }, (_, at) => set(`/${at}`))
+  const log = new Batches()
+  const merged = (): number => Number(db.prepare('SELECT count(*) FROM node').pluck().get())
+  database.write(log.of([], imageOf(storeOf(commands), 9_000)))
+  const first = merged()
+  tt.ok(first > 0 && first < 2_500, `${first} rows`)
+  for (let batch = 0; batch < 40; batch += 1)
+    database.write(log.of(Array.from({ length: 100 }, () => sync(NOW))))
+  tt.equal(merged(), 9_000, 'those behind it do')
+})
+
 t.test('a merge that finds no room begins anew', async (tt) => {
   const file = join(tt.testdir(), 'kvd.db')
   const { db, database } = open(tt, file, 500)
