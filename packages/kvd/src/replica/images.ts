@@ -11,11 +11,13 @@ const CATCH_UP_ENTRIES = 5_000
 const COMPACT_ENTRIES = 1_000
 const COMPACT_FACTOR = 2
 /**
- * Images are so far apart, however many entries come, or keys that change all the time would be
+ * Images are up to so far apart, however many entries come, or keys that change all the time would be
  * written all the time. Whoever wants few entries behind the image gets them at 700 writes a second.
  */
 const INTERVAL_MS_MAX = 15_000
 const INTERVAL_MS_PER_ENTRY = 1.5
+/** By so much the phase makes it shorter. */
+const PHASE_SHARE = 0.25
 /** Unless a start would have so much to replay: entries, or characters of them and of the nodes they changed. */
 const ENTRIES_FACTOR = 20
 const ENTRIES_MAX = 200_000
@@ -42,6 +44,8 @@ export interface ImagesOptions {
   readonly firstIndex: number
   /** Milliseconds that pass evenly. */
   readonly elapsedMs: () => number
+  /** From 0 to 1, another one on each member: not all of them are to write an image at the same time. */
+  readonly phase: number
 }
 
 /**
@@ -69,14 +73,16 @@ export class Images {
   /** An image of an earlier moment, which the next batch brings. */
   #frozen: Rows | undefined
 
-  constructor({ store, snapshotCount, index, firstIndex, elapsedMs }: ImagesOptions) {
+  constructor(options: ImagesOptions) {
+    const { store, snapshotCount, index, firstIndex, elapsedMs, phase } = options
     this.#store = store
     this.#snapshotCount = snapshotCount
     this.#entriesMax = Math.max(
       snapshotCount,
       Math.min(ENTRIES_FACTOR * snapshotCount, ENTRIES_MAX),
     )
-    this.#intervalMs = Math.min(INTERVAL_MS_PER_ENTRY * snapshotCount, INTERVAL_MS_MAX)
+    const intervalMs = Math.min(INTERVAL_MS_PER_ENTRY * snapshotCount, INTERVAL_MS_MAX)
+    this.#intervalMs = intervalMs * (1 - PHASE_SHARE * phase)
     this.#pieceNodes = Math.min(PIECE_NODES_MAX, Math.ceil(snapshotCount / PIECES_PER_IMAGE))
     this.#elapsedMs = elapsedMs
     this.#index = index

@@ -3,6 +3,7 @@ import { constants, copyFileSync, existsSync, rmSync, writeFileSync } from 'node
 import type Sqlite from 'better-sqlite3'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import type { Place } from '../raft/types.ts'
+import { CheckpointRule } from './checkpoint-rule.ts'
 import { HighWaterFile } from './high-water.ts'
 import { DamageError } from './damage-error.ts'
 import type { OpenSnapshot } from './image-tables.ts'
@@ -18,13 +19,6 @@ import type {
   ToDisk,
 } from './messages.ts'
 
-/**
- * The WAL is moved into the database file between two commits, after an image and at the latest
- * after so many commits or about so many bytes. Nothing is committed meanwhile: 16 MiB took 200 ms,
- * and members who do the same work did it at the same time.
- */
-const CHECKPOINT_COMMITS = 2_000
-const CHECKPOINT_BYTES = 4 * 1024 * 1024
 const IDLE_MS = 2_000
 const SYNC_MARK_MS = 1_000
 
@@ -36,9 +30,7 @@ class DiskThread {
   #hard: HardState = { term: 0, vote: '0', isDamaged: false }
   readonly #snapshots = new Map<number, OpenSnapshot>()
   #markedCommit = 0
-  #commitsSince = 0
-  #bytesSince = 0
-  #bytesMax = checkpointBytes()
+  readonly #checkpoints = new CheckpointRule(Math.random)
   #isMarkDirty = false
   #delayMs = 0
   #idle: NodeJS.Timeout | undefined
@@ -118,10 +110,8 @@ class DiskThread {
     this.#writeMark(batch)
     const commitMs = performance.now() - start
     this.#post({ type: 'persisted', seq: batch.seq, commitMs })
-    this.#commitsSince += 1
-    this.#bytesSince += bytes
-    const isLong = this.#commitsSince >= CHECKPOINT_COMMITS || this.#bytesSince >= this.#bytesMax
-    if (isLong || batch.image !== undefined) this.#checkpoint(false)
+    this.#checkpoints.committed(bytes)
+    if (this.#checkpoints.isDue || batch.image !== undefined) this.#checkpoint(false)
     clearTimeout(this.#idle)
     this.#idle = setTimeout(() => this.#checkpoint(false), IDLE_MS)
   }
@@ -165,9 +155,7 @@ class DiskThread {
 
   /** @param makesRoom the WAL is emptied too: the disk is full */
   #checkpoint(makesRoom: boolean): void {
-    this.#commitsSince = 0
-    this.#bytesSince = 0
-    this.#bytesMax = checkpointBytes()
+    this.#checkpoints.done()
     try {
       this.#database.checkpoint(makesRoom)
     } catch (error) {
@@ -190,11 +178,6 @@ class DiskThread {
     this.#post({ type: 'closed' })
     this.#port.close()
   }
-}
-
-/** Never the same: then the others go on. */
-function checkpointBytes(): number {
-  return CHECKPOINT_BYTES * (0.75 + Math.random() / 2)
 }
 
 /** The thread does nothing else meanwhile, as with a disk that does not answer. */

@@ -18,12 +18,14 @@ const MERGE_BYTES = 8 * 1024 * 1024
 /** What a batch merges at the least, so that a merge comes to an end. */
 const STEP_ROWS = 16
 const STEP_BYTES = 256 * 1024
-/**
- * A batch merges more than it brings, or packs would pile up. Of one that brings a whole image only
- * so much counts: it would hold up everybody, and entries enough have come before it to merge the rest.
- */
+/** A batch merges more than it brings, or packs would pile up. */
 const STEP_FACTOR = 2
+/**
+ * Of one that brings many rows at once, such as a whole image, only so many count: merging all of them
+ * would hold up everybody. Unless too much waits already: a single entry may change a thousand nodes.
+ */
 const STEP_BROUGHT_MAX = 1_000
+const BACKLOG_FACTOR = 4
 
 /** What the tables hold for a start, besides rows and events. */
 export interface ImageState {
@@ -261,11 +263,18 @@ export class ImageTables {
     if (image !== undefined) this.#writeImage(image)
     if (this.#readers > 0) return brought.bytes
     this.#dropMerged(STEP_FACTOR * packs.length + 1)
+    const counted = this.#isBehind ? brought.rows : Math.min(brought.rows, STEP_BROUGHT_MAX)
     const merged = this.#mergeSome({
-      rows: STEP_ROWS + STEP_FACTOR * (entries + Math.min(brought.rows, STEP_BROUGHT_MAX)),
+      rows: STEP_ROWS + STEP_FACTOR * (entries + counted),
       bytes: Math.max(STEP_BYTES, STEP_FACTOR * brought.bytes),
     })
     return brought.bytes + merged
+  }
+
+  /** Far more rows wait in packs than a merge begins with. */
+  get #isBehind(): boolean {
+    const { rows, bytes } = this.#next.image
+    return rows > BACKLOG_FACTOR * this.#mergeRows || bytes > BACKLOG_FACTOR * MERGE_BYTES
   }
 
   /** Drops what an earlier process left behind the last image: the log has it. */

@@ -21,7 +21,7 @@ const writersMax = 16
 /** Below the 1000 events that etcd 2 keeps, with room for what was under way. */
 const writesMax = 800
 /** Small, so that snapshots and truncations of the log fall between the kills. */
-const flags = isKvd ? ['--snapshot-count', '150'] : []
+const flags = isKvd ? ['--snapshot-count', '50'] : []
 
 const roundMsMax = 60_000
 /** The log is compacted after some 5000 entries: half of the rounds can compare with all of it. */

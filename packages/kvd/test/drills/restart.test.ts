@@ -101,8 +101,8 @@ async function runProgram(root: string, random: Random): Promise<number> {
       step.type === 'command' ? [step.command] : [],
     ),
   )
-  // Time stands still between images: one comes after ten times as many entries.
-  const snapshotCount = random.int(1, 8)
+  // Time stands still between images: one comes after twenty times as many entries.
+  const snapshotCount = random.int(1, 4)
   clock.ms = 0
   let running = await start(join(root, '0'), snapshotCount)
   let restarts = 0

@@ -22,7 +22,7 @@ const FAKETIME = ['x86_64', 'aarch64'].map(
 
 /** kvd as built, or the machine's etcd, whose v2 API is a flag since 3.0. */
 export function programOf(name: 'etcd' | 'kvd'): Program {
-  const snapshots = ['--snapshot-count', '2000']
+  const snapshots = ['--snapshot-count', '700']
   if (name === 'etcd')
     return {
       name,

@@ -65,6 +65,7 @@ t.test('a batch that changes more than a piece takes more along', async (tt) => 
     index: 0,
     firstIndex: 1,
     elapsedMs: () => clock.ms,
+    phase: 0,
   })
   let applied = 0
   const batch = (nodes: number): Rows => {
@@ -98,6 +99,27 @@ t.test('a batch that changes more than a piece takes more along', async (tt) => 
   tt.same(images.take(applied, 0), NO_ROWS)
   images.restart(applied)
   tt.equal(batch(1).image, undefined, 'the wish went with the store')
+})
+
+t.test('members write their images at different times', async (tt) => {
+  const clock = { ms: 0 }
+  const dueMs = [0, 0.2, 1].map((phase) => {
+    const store = new Store({ historySize: 10 })
+    clock.ms = 0
+    const elapsedMs = (): number => clock.ms
+    const images = new Images({
+      store,
+      snapshotCount: 100,
+      index: 0,
+      firstIndex: 1,
+      elapsedMs,
+      phase,
+    })
+    store.apply(set('/a'))
+    while (!images.isDue(100)) clock.ms += 0.5
+    return clock.ms
+  })
+  tt.same(dueMs, [150, 142.5, 112.5])
 })
 
 t.test('an image that is due goes on when nobody writes', async (tt) => {
@@ -178,6 +200,7 @@ t.test(
       index: 0,
       firstIndex: 1,
       elapsedMs: () => 0,
+      phase: 0,
     })
     store.apply(set('/a', { value: 'then' }))
     images.freeze(1)

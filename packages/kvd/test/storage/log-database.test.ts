@@ -151,7 +151,7 @@ t.test('rows are merged bit by bit, and a start at any moment finds the same', a
 })
 
 t.test('a batch that brings a whole image does not merge all of it', async (tt) => {
-  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 1_000)
+  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 3_000)
   load(database)
   const commands = Array.from({ length: 9_000 }, (_, at) => set(`/${at}`))
   const log = new Batches()
@@ -162,6 +162,28 @@ t.test('a batch that brings a whole image does not merge all of it', async (tt) 
   for (let batch = 0; batch < 40; batch += 1)
     database.write(log.of(Array.from({ length: 100 }, () => sync(NOW))))
   tt.equal(merged(), 9_000, 'those behind it do')
+})
+
+t.test('rows of deep keys do not pile up', async (tt) => {
+  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 1_000)
+  load(database)
+  const store = new Store({ historySize: 1 })
+  const log = new Batches()
+  let longest = 0
+  let index = 0
+  for (let round = 0; round < 20; round += 1) {
+    // Each entry changes a hundred nodes, so that a batch brings far more rows than it has entries.
+    const commands = Array.from({ length: 30 }, (_, at) => at).flatMap((at) => [
+      set(`/${round}/${at}${'/d'.repeat(98)}`),
+      ...(round < 3 ? [] : [remove(`/${round - 3}/${at}`, { recursive: true })]),
+    ])
+    for (const entry of commands) store.apply(entry)
+    index += commands.length
+    database.write(log.of(commands, imageOf(store, index)))
+    const rows = Number(db.prepare('SELECT sum(rows) FROM pack').pluck().get())
+    longest = Math.max(longest, rows)
+  }
+  tt.ok(longest < 25_000, `${longest} rows wait`)
 })
 
 t.test('a merge that finds no room begins anew', async (tt) => {
