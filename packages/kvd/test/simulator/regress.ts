@@ -27,4 +27,8 @@ export const regress: readonly Regress[] = [
     seed: 2_082_209,
     what: 'V2: members were asked to hold the very last entry while new ones came',
   },
+  {
+    seed: 7_106_341,
+    what: 'V3: a backlog of 200 single entries was forgotten while nobody led for a moment',
+  },
 ]

@@ -82,8 +82,11 @@ class World {
    */
   #untilBacklogIsOut(): void {
     const within = ANSWERED_WITHIN + 4 * this.#slack
-    for (let known = this.#replicated; this.#hasBacklog; known = this.#replicated)
+    for (let known = this.#replicated; this.#hasBacklog; known = this.#replicated) {
       this.#within('V3', within, () => this.#replicated > known || !this.#hasBacklog)
+      // While nobody leads, nobody has a backlog.
+      this.#untilLed()
+    }
   }
 
   /** More is on its way than clients ask for at a time. */
