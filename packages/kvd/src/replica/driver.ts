@@ -95,7 +95,7 @@ export class Driver {
       index: loaded.applied,
       firstIndex: loaded.firstIndex || 1,
       elapsedMs,
-      phase: phaseOf(options.memberId),
+      phase: options.random(),
     })
     this.#queue = this.#openQueue()
     if (log.added.length > 0 || birth !== undefined)
@@ -420,9 +420,4 @@ export class Driver {
     if (this.#isFull || this.#applied === this.#images.index) return
     this.#queue.writeLast(this.#images.takeLast(this.#applied))
   }
-}
-
-/** From 0 to 1, hardly ever the same for two members of a cluster. */
-function phaseOf(memberId: MemberId): number {
-  return Number.parseInt(memberId.slice(-2), 16) / 0xff
 }

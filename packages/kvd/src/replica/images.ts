@@ -44,7 +44,7 @@ export interface ImagesOptions {
   readonly firstIndex: number
   /** Milliseconds that pass evenly. */
   readonly elapsedMs: () => number
-  /** From 0 to 1, another one on each member: not all of them are to write an image at the same time. */
+  /** In [0, 1), another one on each member: not all of them are to write an image at the same time. */
   readonly phase: number
 }
 
