@@ -47,6 +47,8 @@ const logCharsMax = 1 << 20
 /** net.ipv4.ip_local_port_range begins at 32768 unless somebody changed it. */
 const portsFrom = 20_000
 const portCount = 12_000
+/** Whoever got them may not listen yet, or be down for a moment. */
+const given = new Set<number>()
 /** The program under test. */
 export const kvdPath = fileURLToPath(new URL('../../../bin/kvd.js', import.meta.url))
 
@@ -147,16 +149,22 @@ function bootstrapFlags({ discovery, flags = [] }: LaunchOptions, { peer }: Port
 
 /**
  * Two ports that are free now and stay so while a store is down: below those that the kernel gives
- * to outgoing connections, which would else take them between a kill and the next start.
+ * to outgoing connections, which would else take them between a kill and the next start. No other call in
+ * this process gets them.
+ * @throws Error when it has given all that it may give
  */
 export async function freePorts(): Promise<Ports> {
-  const found = new Set<number>()
-  while (found.size < 2) {
+  return { client: await freePort(), peer: await freePort() }
+}
+
+async function freePort(): Promise<number> {
+  while (given.size < portCount) {
     const port = portsFrom + Math.floor(Math.random() * portCount)
-    if (await isFree(port)) found.add(port)
+    if (given.has(port)) continue
+    given.add(port)
+    if (await isFree(port)) return port
   }
-  const [client = 0, peer = 0] = found
-  return { client, peer }
+  throw new Error(`no port from ${portsFrom} to ${portsFrom + portCount - 1} is left`)
 }
 
 async function isFree(port: number): Promise<boolean> {
