@@ -31,6 +31,18 @@ function kvctl(machine: Machine, ...words: readonly string[]): Promise<string> {
   return machine.must(['kvctl', '--no-sync', ...words])
 }
 
+/**
+ * The endpoints of a proxy, sorted, when there are as many as `count`. One that starts before the last
+ * member has published its URLs hears of it with the next refresh, after 30 s.
+ */
+async function untilSettled(machine: Machine, count: number): Promise<readonly string[]> {
+  const look = async () => {
+    const seen = (await endpointsOf(machine)).toSorted()
+    return seen.length === count ? { done: seen } : { seen: seen.join(' ') }
+  }
+  return await waitFor(`${count} endpoints at ${machine.name}`, look, { timeoutMs: 60_000 })
+}
+
 function useProxy(cluster: Cluster): void {
   const members = storeMembers(cluster.machines)
   const [central, worker] = [cluster.machine(1), cluster.machine(4)]
@@ -41,7 +53,7 @@ function useProxy(cluster: Cluster): void {
       t.same(seen.toSorted(), ['m1', 'm2', 'm3'], `as ${machine.name} sees it`)
       const isMember = members.includes(machine)
       const own = isMember ? [] : members.flatMap(({ address }) => storeURLs(address))
-      t.same((await endpointsOf(machine)).toSorted(), own)
+      t.same(await untilSettled(machine, own.length), own)
       t.equal(await machine.must(['ls', '/var/lib/etcd2']), isMember ? 'member\n' : 'proxy\n')
     }
   })

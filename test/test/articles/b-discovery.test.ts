@@ -245,7 +245,9 @@ function replace({ members, late, worker, reader }: Roles): void {
       const seen = await membersSeenBy(worker)
       return isThere(seen) ? { done: true } : { seen: JSON.stringify(seen) }
     })
-    t.same(await endpointsOf(late), [], 'it is no proxy any more')
+    const listens = async () => ({ done: await endpointsOf(late) })
+    const endpoints = await waitFor('the new member to serve clients', listens)
+    t.same(endpoints, [], 'it is no proxy any more')
     const now = [staying, other, late].map(({ address }) => address).toSorted()
     for (const proxy of [worker, reader]) {
       const look = async () => {

@@ -4,33 +4,37 @@ import type { Test } from 'tap'
 import { DeadlineError, waitFor } from '../../src/harness/deadline.ts'
 import type { Child } from '../../src/launch/child.ts'
 import { startKvd } from '../../src/launch/local-processes.ts'
-import { choosePorts } from '../../src/launch/ports.ts'
 
 /** Shorter than the defaults, to wait less for elections; long enough for a busy computer. */
 const BEAT = ['--heartbeat-interval', '100', '--election-timeout', '600']
 /** Two elections and a write that times out fit in it, with room for a busy computer. */
 const PATIENCE_MS = 15_000
+/** Many members that start at once share the cores: how long that takes says nothing about writes. */
+const START_MS = 90_000
 
 /** One member of a store, on the loopback interface. */
 export interface LocalMember {
   readonly url: string
   /** SIGKILL; resolves when it has ended. */
   readonly kill: () => Promise<void>
-  /** Starts it again on the data that it left. */
-  readonly restart: () => void
+  /** Starts it again on the data that it left; resolves when it listens. */
+  readonly restart: () => Promise<void>
 }
 
-/** Starts a store of `size` members, all at once. They end with the test. */
+/**
+ * Starts a store, all of its members at once; resolves when all listen. They end with the test.
+ * @param ports two for each member
+ */
 export async function startMembers(
   t: Test,
   directory: string,
-  size: number,
+  ports: readonly number[],
 ): Promise<readonly LocalMember[]> {
-  const ports = await choosePorts(Array.from({ length: 2 * size }, () => 0))
+  const size = ports.length / 2
   const urls = ports.map((port) => `http://127.0.0.1:${port}`)
   const peers = urls.slice(size)
   const cluster = peers.map((peer, index) => `n${index}=${peer}`).join(',')
-  return peers.map((peer, index) => {
+  const members = peers.map((peer, index) => {
     const url = urls[index] ?? ''
     const flags = ['--name', `n${index}`, '--initial-cluster', cluster, ...BEAT]
     const own = join(directory, `n${index}`)
@@ -44,11 +48,19 @@ export async function startMembers(
         child.kill()
         await child.ended
       },
-      restart: () => {
+      restart: async () => {
         child = start()
+        await untilListening(url)
       },
     }
   })
+  await Promise.all(urls.slice(0, size).map(untilListening))
+  return members
+}
+
+async function untilListening(url: string): Promise<void> {
+  const look = async () => ({ done: await (await fetch(`${url}/version`)).arrayBuffer() })
+  await waitFor(`${url} to listen`, look, { timeoutMs: START_MS })
 }
 
 /**
