@@ -213,7 +213,11 @@ test('a data directory of kvd is copied file by file, the mark first', async (t)
     join(directory, 'to2'),
   ]
   t.strictSame(await run(idle), { code: 0, stdout: '', stderr: '' })
-  t.strictSame(readdirSync(join(directory, 'to2', 'member')), ['kvd.db'])
+  t.strictSame(readdirSync(join(directory, 'to2', 'member')), ['backup', 'kvd.db'])
+  t.equal(
+    readFileSync(join(to, 'member', 'backup'), 'utf8'),
+    `${join(directory, 'from', 'member')}\n`,
+  )
 })
 
 test('what a member holds that has diverged is not taken, unless its mark is deleted', async (t) => {
@@ -236,7 +240,7 @@ test('what a member holds that has diverged is not taken, unless its mark is del
     t.strictSame(readdirSync(join(to, 'member')), [], 'nothing is left')
     rmSync(file)
     t.strictSame(await run(backup), { code: 0, stdout: '', stderr: '' })
-    t.strictSame(readdirSync(join(to, 'member')), ['hwm', 'kvd.db', 'kvd.db-wal'])
+    t.strictSame(readdirSync(join(to, 'member')), ['backup', 'hwm', 'kvd.db', 'kvd.db-wal'])
   }
 })
 

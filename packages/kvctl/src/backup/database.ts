@@ -14,6 +14,8 @@ const LOG = 'kvd.db-wal'
 const MARK = 'hwm'
 /** Left by a member that holds something else than the others: no start serves what it holds. */
 const DIVERGED = 'diverged'
+/** Tells a member that it has this from a copy: of several, it must not speak as who knows all that it has promised. */
+const BACKUP = 'backup'
 const LOG_HEADER_BYTES = 32
 const TRIES_MAX = 20
 
@@ -27,14 +29,27 @@ export async function copyDatabase(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true, mode: 0o700 })
   if (await isThere(join(to, DATABASE))) throw new Error(`${to} already holds a ${DATABASE}`)
   try {
+    await mark(join(to, BACKUP), from)
     await copyWhole(from, to)
     // It may have been found out in the meantime.
     await refuseDiverged(from)
   } catch (error) {
     // What cannot be removed is no better reason than the one there is.
-    const removals = [DATABASE, LOG, MARK].map((name) => rm(join(to, name), { force: true }))
+    const removals = [DATABASE, LOG, MARK, BACKUP].map((name) =>
+      rm(join(to, name), { force: true }),
+    )
     await Promise.allSettled(removals)
     throw error
+  }
+}
+
+async function mark(file: string, from: string): Promise<void> {
+  const handle = await open(file, 'w', 0o600)
+  try {
+    await handle.writeFile(`${from}\n`)
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 
