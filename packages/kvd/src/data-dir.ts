@@ -38,6 +38,8 @@ export function prepareDataDir(dataDir: string, storageDir: string): DataDir {
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     mkdirSync(storageDir, { recursive: true, mode: 0o700 })
+    // Wherever its log is: the next start finds out by it what this directory is.
+    if (storageDir !== dataDir) mkdirSync(join(dataDir, 'member'), { recursive: true, mode: 0o700 })
     accessSync(storageDir, constants.W_OK)
     for (const made of [storageDir, dataDir, dirname(resolve(dataDir))]) syncFile(made)
   } catch (error) {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { DataDirError } from './data-dir.ts'
 import { Machine } from './machine.ts'
+import { committedIn } from './membership/alone.ts'
 import { Store } from './store/store.ts'
 import { openDisk } from './storage/disk.ts'
 
@@ -24,12 +25,12 @@ export async function dumpStore(
     if (stats !== undefined)
       store.load({ index: loaded.storeIndex, count: loaded.count, stats }, rows, events.slice(-1))
     const machine = new Machine(store)
-    for (const entry of entries) {
-      const { applied } = loaded
-      // A member alone commits whatever it holds; of others' logs the end may still be replaced.
-      const isCommitted = entry.index <= loaded.commit || machine.conf.voters.length === 1
-      if (entry.index > applied && isCommitted) machine.apply(entry)
-    }
+    const { applied, hard } = loaded
+    // Behind the image of a damaged member, entries may be there again that others have replaced.
+    const isDoubtful = source === 'image' && hard.isDamaged
+    const upTo = isDoubtful ? applied : committedIn(disk.recovered, machine.conf)
+    for (const entry of entries)
+      if (entry.index > applied && entry.index <= upTo) machine.apply(entry)
     await write(`${JSON.stringify({ index: store.index, raftIndex: loaded.lastIndex })}\n`)
     const nodes = [...store.rows()].toSorted((left, right) => (left.key < right.key ? -1 : 1))
     for (const node of nodes) await write(`${JSON.stringify(node)}\n`)

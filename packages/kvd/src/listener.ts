@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { createServer as createSecureServer } from 'node:tls'
 import type { Logger } from '@flotilla/daemon'
+import { Arrivals } from './http/arrivals.ts'
 import type { FullServer } from './http/full.ts'
 import { LeanConnection, type LeanHost } from './http/lean.ts'
 import type { RawRequest, Responder } from './http/message.ts'
@@ -44,6 +45,8 @@ export interface ClientListenerOptions {
   readonly fdLimit: number
   /** Needed for https URLs. */
   readonly tls: TlsIdentity | undefined
+  /** Milliseconds that pass evenly, by which new connections wait for each other; the system's unless given. */
+  readonly elapsedMs?: () => number
 }
 
 /** All sockets of the client port: the listeners and the lean connections behind them. */
@@ -55,6 +58,7 @@ export class ClientListener {
   readonly #sockets = new Set<Socket>()
   readonly #host: LeanHost
   readonly #timers: readonly NodeJS.Timeout[]
+  readonly #arrivals: Arrivals<LeanConnection>
   #date = dateLine()
   #toFlush: LeanConnection[] = []
   /** Whoever opens more connections than there may be does so again and again. */
@@ -63,6 +67,10 @@ export class ClientListener {
 
   constructor(options: ClientListenerOptions) {
     this.#options = options
+    this.#arrivals = new Arrivals({
+      elapsedMs: options.elapsedMs ?? (() => performance.now()),
+      atTurnEnd: (callback) => setImmediate(callback),
+    })
     this.#host = {
       route: options.route,
       handOver: (socket, rest) => handOver(options.full, socket, rest),
@@ -82,11 +90,13 @@ export class ClientListener {
     const server = url.protocol === 'https:' ? this.#createSecureServer(url) : this.#createServer()
     await bind(server, url)
     this.#servers.push(server)
+    if (this.#isDraining) server.close()
   }
 
   #createServer(): Server {
-    return createServer(SOCKET_OPTIONS, (socket) => {
-      if (this.#mayStay(socket)) this.#serve(socket)
+    return createServer({ ...SOCKET_OPTIONS, pauseOnConnect: true }, (socket) => {
+      if (this.#isDraining) socket.destroy()
+      else if (this.#mayStay(socket)) this.#arrivals.add(this.#serve(socket))
     })
   }
 
@@ -122,8 +132,10 @@ export class ClientListener {
     return true
   }
 
-  #serve(socket: Socket): void {
-    this.#connections.add(new LeanConnection(socket, this.#host))
+  #serve(socket: Socket): LeanConnection {
+    const connection = new LeanConnection(socket, this.#host)
+    this.#connections.add(connection)
+    return connection
   }
 
   #flushSoon(connection: LeanConnection): void {
@@ -147,7 +159,14 @@ export class ClientListener {
   drain(): void {
     this.#isDraining = true
     for (const server of this.#servers) server.close()
-    for (const connection of this.#connections) connection.drain()
+    // What they have sent already is read first: few clients try a new connection again.
+    const held = new Set(this.#arrivals.release())
+    for (const connection of this.#connections) if (!held.has(connection)) connection.drain()
+    setImmediate(() =>
+      setImmediate(() => {
+        for (const connection of held) connection.drain()
+      }),
+    )
     this.#options.full.drain()
   }
 

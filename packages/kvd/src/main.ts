@@ -102,6 +102,11 @@ async function serve(
   const end = await Promise.race([termination.received, server.ended])
   stopping.abort()
   if (end instanceof DiskError) return report(end, logger)
+  if (end instanceof ListenError) {
+    await server.close()
+    termination.close()
+    return report(end, logger)
+  }
   if (end === 'removed') {
     await server.close()
     termination.close()

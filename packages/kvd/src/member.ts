@@ -1,43 +1,32 @@
-import { readdirSync } from 'node:fs'
 import { endsWithin, type Logger } from '@flotilla/daemon'
-import { AuthRules } from './auth/rules.ts'
 import { attributesCommand, versionCommand, type Cluster } from './cluster.ts'
+import { openClients } from './client-side.ts'
 import type { Config } from './config.ts'
 import { markDiverged, readMark } from './divergence-mark.ts'
-import { AuthChanges } from './http/auth-changes.ts'
-import { AuthGate } from './http/auth-gate.ts'
-import { authRoutes } from './http/auth.ts'
-import type { HttpContext } from './http/context.ts'
-import { discoveryRoutes } from './http/discovery.ts'
-import { createFullServer } from './http/full.ts'
-import { Metrics } from './http/metrics.ts'
-import { Passwords } from './http/passwords.ts'
-import { Router } from './http/router.ts'
-import { WatchSockets } from './http/watch-socket.ts'
-import { ClientListener, ListenError } from './listener.ts'
+import type { WatchSockets } from './http/watch-socket.ts'
+import { ListenError, type ClientListener } from './listener.ts'
 import { PeerPort } from './peer-port.ts'
 import type { Peers } from './peers.ts'
 import type { Divergence } from './replica/divergence.ts'
 import type { Replica } from './replica/replica.ts'
 import { DiskError } from './storage/disk.ts'
 import { command } from './store/command.ts'
-import { isRefusal } from './store/errors.ts'
+import { isRefusal, type Refusal } from './store/errors.ts'
 import type { Store } from './store/store.ts'
 import type { TlsSides } from './tls/tls-sides.ts'
 
 /** Nodes that expire within this time of each other go in one log entry. */
 const EXPIRY_GRAIN_MS = 100
 const DRAIN_MS = 5_000
+const JOIN_MS = 1_000
 /** A removed member answers those who wait before it ends (raft.md 7.4). */
 const REMOVED_MS = 1_000
-/** Unread bytes after which a watch is given up; the original gives up after 100 events. */
-const WATCH_BYTES_MAX = 4 * 1024 * 1024
 
 const DIVERGED =
   'etcdserver: nobody is served from what it holds: it must be removed, and added with an empty data-dir'
 
 /** Why a member ends by itself. */
-export type MemberEnd = DiskError | 'removed'
+export type MemberEnd = DiskError | ListenError | 'removed'
 
 export interface MemberParts {
   readonly config: Config
@@ -62,7 +51,10 @@ export class Member {
   readonly #port: PeerPort
   readonly #stops: (() => void)[] = []
   readonly #tellRemoved: () => void
+  /** It cannot listen when its time comes. */
+  readonly #giveUp: (error: ListenError) => void
   #isClosed = false
+  #isSettled = false
 
   constructor(parts: MemberParts) {
     this.#parts = parts
@@ -89,13 +81,24 @@ export class Member {
       unsent: (message) => replica.unsent(message),
       install: (snapshot) => replica.install(snapshot),
       removed: tell,
+      isDamaged: () => replica.isDamaged,
     })
-    this.ended = Promise.race([failed, removed])
+    let giveUp: (error: ListenError) => void = () => undefined
+    const deaf = new Promise<ListenError>((resolve) => {
+      giveUp = resolve
+    })
+    this.#giveUp = giveUp
+    this.ended = Promise.race([failed, removed, deaf])
     replica.onMembers(() => this.#followMembers())
     const { clients, sockets } = openClients(parts)
     this.#clients = clients
     this.#sockets = sockets
     this.#port = new PeerPort({ cluster, peers, tls: tls.peers, logger })
+  }
+
+  /** It was alone when it started, and that and all that it knows is on the disk. */
+  get isSettled(): boolean {
+    return this.#isSettled
   }
 
   #stopServing({ index, own, right }: Divergence): void {
@@ -122,9 +125,44 @@ export class Member {
     replica.start()
     this.#stops.push(keepExpiring(this.#parts), this.#keepJoined())
     if (this.#parts.cluster.isRemoved(this.#parts.cluster.localId)) this.#tellRemoved()
-    if (replica.isAlone) await this.#becomeReady()
-    if (replica.isDamaged) void this.#listenWhenWhole()
-    else await this.#listen()
+    if (replica.isAlone && !replica.isDamaged) await this.#becomeReady()
+    else await this.#catchUp()
+    if (!replica.isDamaged && !this.#joins) {
+      await this.#listen()
+      return
+    }
+    const listening = this.#listenWhenItMay()
+    // Who joins does so within a moment, or has to wait for others.
+    if (!replica.isDamaged) await endsWithin(listening, JOIN_MS)
+  }
+
+  /** Applies what it knows to be committed. */
+  async #catchUp(): Promise<void> {
+    const { replica, failed } = this.#parts
+    const { commit } = replica.raft
+    const caughtUp = waitUntil(() => replica.appliedIndex >= commit, DRAIN_MS)
+    const problem = await Promise.race([caughtUp, failed])
+    if (problem instanceof DiskError) throw problem
+  }
+
+  /** It does not count yet, and may know neither all keys nor who may do what. */
+  get #joins(): boolean {
+    const { cluster } = this.#parts
+    return (
+      !cluster.isRemoved(cluster.localId) && cluster.member(cluster.localId)?.isLearner !== false
+    )
+  }
+
+  /**
+   * What it holds is not older than what clients were told before: they may have been told it by this member,
+   * which has lost it since. The leader confirms it.
+   */
+  async #isCurrent(): Promise<boolean> {
+    const { replica, cluster } = this.#parts
+    if (replica.isDamaged || cluster.member(cluster.localId) === undefined) return false
+    return await new Promise((resolve) =>
+      replica.readIndex((problem) => resolve(problem === undefined)),
+    )
   }
 
   /** @throws ListenError */
@@ -136,19 +174,25 @@ export class Member {
     }
   }
 
-  /** What a damaged member holds may be older than what it has told its clients. */
-  async #listenWhenWhole(): Promise<void> {
-    const { replica, config, logger } = this.#parts
-    let hasEnded = false
-    while (replica.isDamaged && !hasEnded)
-      hasEnded = await endsWithin(this.ended, config.heartbeatMs)
-    if (hasEnded || this.#isClosed) return
-    logger.info('etcdserver: this member is whole again')
+  async #listenWhenItMay(): Promise<void> {
+    const { replica, config, logger, peers } = this.#parts
+    const { isDamaged } = replica
+    if (!isDamaged)
+      logger.info(
+        'etcdserver: this member serves clients as soon as a leader confirms what it holds',
+      )
+    while (!(await this.#isCurrent()))
+      if (this.#isClosed || (await endsWithin(this.ended, config.heartbeatMs))) return
+    if (this.#isClosed) return
+    if (isDamaged) {
+      logger.info('etcdserver: this member is whole again')
+      peers.follow()
+    }
     try {
       await this.#listen()
     } catch (error) {
       if (!(error instanceof ListenError)) throw error
-      logger.error(`etcdmain: ${error.message}`)
+      this.#giveUp(error)
     }
   }
 
@@ -156,15 +200,22 @@ export class Member {
   async #becomeReady(): Promise<void> {
     const { replica, failed, config, cluster } = this.#parts
     const problem = await Promise.race([
-      new Promise<undefined>((resolve) => replica.readIndex(() => resolve(undefined))),
+      new Promise<Refusal | undefined>((resolve) => replica.readIndex(resolve)),
       failed,
     ])
     if (problem instanceof DiskError) throw problem
+    this.#isSettled = problem === undefined && !replica.status.isFull
     // Clients ask for the members first: what they are told must lead them here.
     await waitUntil(() => this.#isJoined() || replica.status.isFull, DRAIN_MS)
-    // With room for nothing, what is there can still be read; but a new cluster has nothing.
-    if (!replica.status.isFull || cluster.members().length > 0) return
+    // With room for nothing, what is there can still be read; but not what is on no disk.
+    if (!replica.status.isFull) return
     const file = `${config.storageDir}/kvd.db`
+    if (config.forcesNewCluster)
+      throw new DiskError({
+        code: 'FULL',
+        message: `${file}: the others are still members: no room`,
+      })
+    if (cluster.members().length > 0) return
     throw new DiskError({ code: 'FULL', message: `${file}: the cluster was not made: no room` })
   }
 
@@ -255,83 +306,6 @@ export class Member {
   }
 }
 
-function openClients({
-  config,
-  logger,
-  store,
-  replica,
-  cluster,
-  peers,
-  fdLimit,
-  tls,
-  wallMs,
-}: MemberParts): {
-  clients: ClientListener
-  sockets: WatchSockets
-} {
-  const metrics = new Metrics({
-    store,
-    replica,
-    openFiles: countOpenFiles,
-    maxFiles: fdLimit,
-    messages: peers,
-  })
-  const auth = openAuth({ store, replica, logger, wallMs })
-  const context: HttpContext = {
-    store,
-    replica,
-    cluster,
-    nowMs: wallMs,
-    gate: () => (auth.rules.isEnabled ? auth.gate : undefined),
-    guardWatch: (watch) => auth.gate.guardWatch(watch),
-    counters: metrics,
-    startedAtMs: wallMs(),
-    fdLimit,
-    setLogLevel: (level) => logger.setLevel(level),
-    metrics: async () => await metrics.render(),
-    watchBytesMax: WATCH_BYTES_MAX,
-    headCache: { storeIndex: -1, raftIndex: -1, raftTerm: -1, text: '' },
-    traffic: peers,
-    membership: { isStrict: config.isReconfigStrict, addsVoters: config.addsVoters },
-  }
-  const routes = new Map([
-    ...authRoutes({ context, ...auth }),
-    ...(config.servesDiscovery ? discoveryRoutes(context) : []),
-  ])
-  const router = new Router(context, config.corsOrigins, routes)
-  const route = router.route.bind(router)
-  const sockets = new WatchSockets(context)
-  const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
-  return {
-    clients: new ClientListener({ full, route, logger, fdLimit, tls: tls.clients }),
-    sockets,
-  }
-}
-
-/** Users, roles and who may do what; running watches end when their rights do. */
-function openAuth({
-  store,
-  replica,
-  logger,
-  wallMs: nowMs,
-}: Pick<MemberParts, 'store' | 'replica' | 'logger' | 'wallMs'>): {
-  rules: AuthRules
-  gate: AuthGate
-  changes: AuthChanges
-} {
-  const rules = new AuthRules({
-    peek: (key) => store.peek('auth', key),
-    peekNames: (key) => store.peekNames('auth', key),
-  })
-  const passwords = new Passwords((user) =>
-    logger.warn('auth: wrong password or unknown user', { user }),
-  )
-  const gate = new AuthGate({ rules, passwords, logger })
-  store.onAuthChange(() => gate.changed())
-  const changes = new AuthChanges({ store, replica, rules, passwords, logger, nowMs })
-  return { rules, gate, changes }
-}
-
 /** Leader: proposes a cut-off time whenever a node is due; nodes die by log entry, never by the clock. */
 function keepExpiring({ store, replica }: MemberParts): () => void {
   let isProposed = false
@@ -352,8 +326,4 @@ async function waitUntil(isDone: () => boolean, ms: number): Promise<void> {
   const until = performance.now() + ms
   while (!isDone() && performance.now() < until)
     await new Promise((resolve) => setTimeout(resolve, 10))
-}
-
-function countOpenFiles(): number {
-  return readdirSync('/proc/self/fd').length
 }

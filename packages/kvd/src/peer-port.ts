@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '@flotilla/daemon'
 import type { Cluster } from './cluster.ts'
 import { HttpPort } from './http-port.ts'
-import { answerPeer } from './peer-info.ts'
+import { answerPeer, type PeerInfo } from './peer-info.ts'
 import type { Peers } from './peers.ts'
 import type { TlsIdentity } from './tls/tls-identity.ts'
 import { SNAPSHOT_PATH } from './transport/snapshot-sender.ts'
@@ -51,7 +51,7 @@ export class PeerPort {
     const { cluster, peers } = this.#options
     if (request.url === SNAPSHOT_PATH && request.method === 'POST')
       void peers.snapshots.take(request, response)
-    else answerPeer(cluster, request, response)
+    else answerPeer(peers.isDamaged ? forgetful(cluster) : cluster, request, response)
   }
 
   close(): void {
@@ -60,4 +60,9 @@ export class PeerPort {
       port.destroy()
     }
   }
+}
+
+/** Whoever has lost what it knew would send others to members of before, or to itself: they ask the next one. */
+function forgetful({ id, version }: Cluster): PeerInfo {
+  return { id, version, members: () => [] }
 }

@@ -23,7 +23,7 @@ export interface PeersOptions {
   readonly incarnation: number
   readonly peerURLs: readonly string[]
   readonly roster: Roster
-  /** Who is there as long as the log does not tell. */
+  /** Who is there as long as the log does not tell, or may have lost what it told. */
   readonly first: Birth['peers']
   readonly historySize: number
   /** How to dial https URLs. */
@@ -44,6 +44,8 @@ export interface PeersListener {
   install(snapshot: Snapshot): void
   /** The others do not let this member in any more: it was removed. */
   removed(): void
+  /** This member waits for the others to make it whole, and may not know who they are. */
+  isDamaged(): boolean
 }
 
 /** The other members: ways to them and from them, as the roster names them. */
@@ -127,7 +129,16 @@ export class Peers implements Network, Traffic {
   #urls(): Birth['peers'] {
     const { roster, first } = this.#options
     const members = roster.members()
-    return members.length === 0 ? first : new Map(members.map(({ id, peerURLs }) => [id, peerURLs]))
+    if (members.length === 0) return first
+    const urls = new Map(members.map(({ id, peerURLs }) => [id, peerURLs]))
+    if (!this.isDamaged) return urls
+    for (const [id, claimed] of first)
+      if (!roster.isRemoved(id)) urls.set(id, [...new Set([...claimed, ...(urls.get(id) ?? [])])])
+    return urls
+  }
+
+  get isDamaged(): boolean {
+    return this.#listener?.isDamaged() === true
   }
 
   send(message: Message): void {

@@ -5,14 +5,15 @@ import { leaveCrashFile } from './crash-file.ts'
 import { readMark, removeMark } from './divergence-mark.ts'
 import { readFdLimit, RESERVED_FDS } from './listener.ts'
 import { Member, type MemberEnd, type MemberParts } from './member.ts'
+import { removeBackupMark } from './backup-mark.ts'
 import { birthOf, BootstrapError } from './membership/birth.ts'
-import { Machine } from './machine.ts'
 import { Roster } from './membership/roster.ts'
 import { Peers } from './peers.ts'
 import type { Birth } from './replica/options.ts'
 import { Replica } from './replica/replica.ts'
 import { DiskError, openDisk, type Disk } from './storage/disk.ts'
 import type { Identity } from './storage/messages.ts'
+import { judgeStorage } from './storage-verdict.ts'
 import { Store } from './store/store.ts'
 import { wallClock } from './test-hooks.ts'
 import type { TlsSides } from './tls/tls-sides.ts'
@@ -50,11 +51,7 @@ export async function startServer(
       `file descriptor limit[${fdLimit}] of kvd process is too low, and should be set higher than ${RESERVED_FDS}`,
     )
   const disk = await openStorage(config, logger)
-  const making = createMember({ config, logger, disk, fdLimit, tls })
-  const member = await making.catch(async (error: unknown) => {
-    await disk.close()
-    throw error
-  })
+  const member = await makeMember({ config, logger, disk, fdLimit, tls })
   try {
     await member.start()
   } catch (error) {
@@ -62,19 +59,34 @@ export async function startServer(
     throw error
   }
   // Not before it is alone on the disk as well: it must not serve this as a member of the old cluster.
-  if (config.forcesNewCluster) removeMark(config.storageDir, logger)
+  if (member.isSettled) {
+    if (config.forcesNewCluster) removeMark(config.storageDir, logger)
+    removeBackupMark(config.storageDir, logger)
+  }
   return { ended: member.ended, close: async () => await member.close() }
 }
 
-async function createMember({
-  config,
-  logger,
-  disk,
-  fdLimit,
-  tls,
-}: Pick<MemberParts, 'config' | 'logger' | 'fdLimit' | 'tls'> & {
+type MemberMaterials = Pick<MemberParts, 'config' | 'logger' | 'fdLimit' | 'tls'> & {
   readonly disk: Disk
-}): Promise<Member> {
+}
+
+/** The disk is closed when there is no member to use it. */
+async function makeMember(materials: MemberMaterials): Promise<Member> {
+  const { disk, config, logger } = materials
+  try {
+    const claimed = judgeStorage(disk, config, logger)
+    return await createMember(materials, claimed)
+  } catch (error) {
+    await disk.close()
+    throw error
+  }
+}
+
+/** @param claimed whom it speaks with when it is not new and knows nobody */
+async function createMember(
+  { config, logger, disk, fdLimit, tls }: MemberMaterials,
+  claimed: Birth['peers'],
+): Promise<Member> {
   const { identity: known, lastIndex } = disk.recovered.loaded
   // One that was told who it is, and nothing else yet, begins again: as one that joins, whatever the flags say now.
   const clusterState = known === undefined ? config.clusterState : 'existing'
@@ -86,7 +98,8 @@ async function createMember({
   if (identity === undefined) throw new Error('a member without data and without identity')
   const store = new Store({ historySize: config.eventHistory })
   const wallMs = wallClock(config.testHooks.clockOffsetFile)
-  const peers = openPeers({ config, logger, disk, tls }, { identity, birth, store })
+  const first = birth?.peers ?? claimed
+  const peers = openPeers({ config, logger, disk, tls }, { identity, first, store })
   let fail: (error: DiskError) => void = () => undefined
   const failed = new Promise<DiskError>((resolve) => {
     fail = resolve
@@ -138,16 +151,16 @@ function openPeers(
   }: Pick<MemberParts, 'config' | 'logger' | 'tls'> & { readonly disk: Disk },
   {
     identity,
-    birth,
+    first,
     store,
-  }: { readonly identity: Identity; readonly birth: Birth | undefined; readonly store: Store },
+  }: { readonly identity: Identity; readonly first: Birth['peers']; readonly store: Store },
 ): Peers {
   return new Peers({
     identity,
     incarnation: disk.recovered.loaded.incarnation,
     peerURLs: config.peerURLs,
     roster: new Roster(store),
-    first: birth?.peers ?? new Map(),
+    first,
     historySize: config.eventHistory,
     tls: () => tls.peers.dialOptions(),
     electionMs: config.electionMs,
@@ -190,24 +203,7 @@ async function openStorage(config: Config, logger: Logger): Promise<Disk> {
   } catch (error) {
     if (!(error instanceof DiskError) || error.code !== 'DAMAGED') throw error
     const disk = await openDisk({ ...options, mayBeDamaged: true })
-    if (!isOneOfSeveral(disk)) {
-      await disk.close()
-      throw error
-    }
     logger.error(`storage: ${error.message}`)
-    logger.warn('etcdserver: this member does not count until the others have made it whole')
     return disk
   }
-}
-
-function isOneOfSeveral({ recovered }: Disk): boolean {
-  const { loaded, rows, events, entries } = recovered
-  const { stats, storeIndex: index, count, applied, commit } = loaded
-  const store = new Store({ historySize: 1 })
-  if (stats !== undefined) store.load({ index, count, stats }, rows, events.slice(-1))
-  const machine = new Machine(store)
-  for (const entry of entries)
-    if (entry.index > applied && entry.index <= commit) machine.apply(entry)
-  const { voters, learners } = machine.conf
-  return voters.length + learners.length > 1
 }

@@ -21,7 +21,9 @@ export interface Running extends RunningServer {
 export async function start(config: Config, logger: Logger, signal: AbortSignal): Promise<Running> {
   if (config.existingEngine !== undefined)
     return await startFront(config, config.existingEngine, logger)
-  const role = roleOf(config.dataDir)
+  // A directory of before has no other trace of a member whose log is elsewhere.
+  const known = roleOf(config.dataDir)
+  const role = known === 'none' && hasLog(config.storageDir) ? 'member' : known
   const isProxy = role === 'none' ? config.proxy.mode !== 'off' : role === 'proxy'
   if (role !== 'none' && isProxy !== (config.proxy.mode !== 'off'))
     logger.info(
@@ -29,8 +31,7 @@ export async function start(config: Config, logger: Logger, signal: AbortSignal)
     )
   if (isProxy) return await startAsProxy(config, logger, { signal })
   const { discovery } = config
-  const isNew = role === 'none' && !hasLog(config.storageDir)
-  if (isNew && discovery !== undefined)
+  if (role === 'none' && discovery !== undefined)
     return await startDiscovered({ ...config, discovery }, logger, signal)
   if (discovery?.type === 'url')
     logger.warn(

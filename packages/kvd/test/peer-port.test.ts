@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { greetingHeaders } from '../src/transport/handshake.ts'
-import { dialRaw, freePeerUrl, openPeers, servePeers } from './helpers/peer-ports.ts'
+import { DEAF, dialRaw, freePeerUrl, openPeers, servePeers } from './helpers/peer-ports.ts'
 
 async function openPort(tt: Test, headMs?: number): Promise<number> {
   const url = await freePeerUrl()
@@ -27,6 +27,18 @@ t.test('a body that nobody wants is not waited for', async (tt) => {
   let text = ''
   for await (const chunk of socket) text += String(chunk)
   tt.match(text, /^HTTP\/1\.1 200 /)
+})
+
+t.test('a damaged member, which may know only members of before, names none', async (tt) => {
+  const url = await freePeerUrl()
+  const open = openPeers(tt, 'a', new Map([['a', [url.origin]]]))
+  await servePeers(tt, open, url)
+  let isDamaged = true
+  open.peers.attach({ ...DEAF, isDamaged: () => isDamaged })
+  const members = async (): Promise<string> => await (await fetch(new URL('/members', url))).text()
+  tt.equal(await members(), '[]\n')
+  isDamaged = false
+  tt.match(await members(), url.origin)
 })
 
 t.test('who is not let in cannot keep the connection', async (tt) => {

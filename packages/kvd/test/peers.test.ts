@@ -1,20 +1,12 @@
 import t, { type Test } from 'tap'
-import type { PeersListener, PeersOptions } from '../src/peers.ts'
+import { memberId } from '../src/cluster.ts'
+import type { PeersOptions } from '../src/peers.ts'
 import { openServer } from './helpers/loopback.ts'
-import { freePeerUrl, openPeers, type OpenPeers } from './helpers/peer-ports.ts'
+import { DEAF, freePeerUrl, openPeers, type OpenPeers } from './helpers/peer-ports.ts'
 
 /** Begins to dial, and hears only that the member was removed. */
-function attach({ peers }: OpenPeers, removed: () => void): void {
-  const nothing = (): void => undefined
-  const rest = {
-    receive: nothing,
-    unreachable: nothing,
-    silent: nothing,
-    unsent: nothing,
-    install: nothing,
-  }
-  const listener: PeersListener = { ...rest, removed }
-  peers.attach(listener)
+function attach({ peers }: OpenPeers, removed: () => void, isDamaged = false): void {
+  peers.attach({ ...DEAF, removed, isDamaged: () => isDamaged })
 }
 
 async function openPair(
@@ -55,17 +47,22 @@ t.test(
   },
 )
 
-t.test('a member that is down is told of once for each address', async (tt) => {
-  const [one, two] = [await freePeerUrl(), await freePeerUrl()]
+/** Randomness without any, which is asked for each pause between two tries to dial; `tried` after so many. */
+function countTries(enough: number): { random: () => number; tried: Promise<void> } {
   let tries = 0
-  let enough: () => void = () => undefined
-  const tried = new Promise<void>((resolve) => (enough = resolve))
-  // Asked for each pause between two tries.
+  let resolveTried: () => void = () => undefined
+  const tried = new Promise<void>((resolve) => (resolveTried = resolve))
   const random = (): number => {
     tries += 1
-    if (tries === 10) enough()
+    if (tries === enough) resolveTried()
     return 0
   }
+  return { random, tried }
+}
+
+t.test('a member that is down is told of once for each address', async (tt) => {
+  const [one, two] = [await freePeerUrl(), await freePeerUrl()]
+  const { random, tried } = countTries(10)
   const open = await openPair(tt, [one.origin, two.origin], { random })
   attach(open, () => undefined)
   await tried
@@ -73,4 +70,26 @@ t.test('a member that is down is told of once for each address', async (tt) => {
     open.log.lines.map((line) => /ECONNREFUSED (.*)$/.exec(line)?.[1] ?? line).toSorted(),
     [one.host, two.host].toSorted(),
   )
+})
+
+t.test('a damaged member looks for all that its disk has ever named', async (tt) => {
+  const [old, moved, later] = [await freePeerUrl(), await freePeerUrl(), await freePeerUrl()]
+  for (const [isDamaged, expected] of [
+    [false, [old]],
+    [true, [old, moved, later]],
+  ] as const) {
+    const { random, tried } = countTries(20)
+    const b = memberId([old.origin], 'etcd-cluster')
+    const first = new Map([
+      [b, [moved.origin]],
+      ['c0ffee', [later.origin]],
+    ])
+    const open = await openPair(tt, [old.origin], { random, first })
+    attach(open, () => undefined, isDamaged)
+    await tried
+    const dialled = open.log.lines.map((line) => /ECONNREFUSED (.*)$/.exec(line)?.[1] ?? line)
+    const hosts = expected.map(({ host }) => host)
+    tt.same(dialled.toSorted(), hosts.toSorted(), `damaged: ${isDamaged}`)
+    open.peers.close()
+  }
 })

@@ -1,4 +1,4 @@
-import { refusal, type Refusal } from '../store/errors.ts'
+import { isRefusal, refusal, type Refusal } from '../store/errors.ts'
 import { createStats } from '../store/stats.ts'
 import { Store, type NodeRow } from '../store/store.ts'
 import { EtcdError } from './etcd-error.ts'
@@ -59,9 +59,9 @@ export class Reader {
     const store = new Store({ historySize: 1 })
     store.load({ index, count: rows.length, stats: createStats() }, rows, [])
     try {
-      const json = store.read({ space: 'keys', key, recursive, sorted, nowMs })
+      const found = store.read({ space: 'keys', key, recursive, sorted, nowMs })
       this.#options.stats.add(store)
-      return typeof json === 'string' ? { header, json } : json
+      return isRefusal(found) ? found : { header, json: found.json }
     } catch (error) {
       // Longer than a string can be.
       if (!(error instanceof RangeError)) throw error

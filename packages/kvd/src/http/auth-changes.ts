@@ -13,6 +13,7 @@ import { DIRECTORIES, ENABLED, roleKey, userKey, type AuthRules } from '../auth/
 import { changeUser, userText, withRootRole, type User, type UserRequest } from '../auth/user.ts'
 import type { Replica } from '../replica/replica.ts'
 import { command, type Command } from '../store/command.ts'
+import { TOO_LARGE } from '../replica/proposals.ts'
 import { isRefusal, type ErrorCode } from '../store/errors.ts'
 import type { Store } from '../store/store.ts'
 import type { Passwords } from './passwords.ts'
@@ -204,7 +205,7 @@ export class AuthChanges {
     const outcome = await replica.proposeAsync(entry)
     if (outcome === undefined || !isRefusal(outcome)) return 'applied'
     if (expected.includes(outcome.code)) return 'refused'
-    throw failed()
+    throw outcome.cause === TOO_LARGE ? new AuthError(413, outcome.cause) : failed()
   }
 }
 

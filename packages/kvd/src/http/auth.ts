@@ -184,6 +184,9 @@ function send({ context }: AuthApi, responder: Responder, answered: Promise<Answ
         responder.reply(400, head, messageJson('Invalid JSON in request body.'))
       else if (error instanceof AuthError)
         responder.reply(error.status, head, messageJson(error.message))
+      // Longer than a string can be: roles are shown in full, each time that a user has them.
+      else if (error instanceof RangeError)
+        responder.reply(500, head, messageJson('auth: the answer is too long'))
       else throw error
     },
   )

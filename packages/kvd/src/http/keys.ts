@@ -1,3 +1,4 @@
+import type { Shown } from '../store/node.ts'
 import type { Read } from '../store/store.ts'
 import { isRefusal, refusal, refusalJson, statusOf, type Refusal } from '../store/errors.ts'
 import { isTooDeep, KEY_DEPTH_MAX, type Command } from '../store/command.ts'
@@ -110,18 +111,18 @@ function read(call: Call, { recursive, sorted }: ReadRequest): void {
   const startMs = context.nowMs()
   // What is left of a TTL is counted by the clock that ends it.
   const nowMs = startMs + context.replica.clockOffsetMs
-  const json = readBounded(context, { space: 'keys', key, recursive, sorted, nowMs })
-  if (typeof json !== 'string') {
-    refuse(call, json)
+  const found = readBounded(context, { space: 'keys', key, recursive, sorted, nowMs })
+  if (isRefusal(found)) {
+    refuse(call, found)
     return
   }
   context.counters.succeeded(call.method, (context.nowMs() - startMs) / 1000)
   const head = successHead(context, context.store.index)
-  call.responder.reply(200, head, `{"action":"get","node":${json}}\n`)
+  call.responder.reply(200, head, `{"action":"get","node":${found.json}}\n`, found.isAscii)
 }
 
 /** A listing may be longer than a string can be: an answer like any other. */
-function readBounded(context: HttpContext, wanted: Read): string | Refusal {
+function readBounded(context: HttpContext, wanted: Read): Shown | Refusal {
   try {
     return context.store.read(wanted)
   } catch (error) {

@@ -70,6 +70,11 @@ export class LeanConnection implements Responder {
     return !this.#isAnswering && this.#input === ''
   }
 
+  /** Reads what the client sends; before that a socket that was accepted paused does not. */
+  begin(): void {
+    this.#socket.resume()
+  }
+
   /** Answers what is under way, then closes; streams end at once. */
   drain(): void {
     this.#keepsAlive = false

@@ -12,6 +12,7 @@ import { refusal, refusalJson } from '../store/errors.ts'
 import { DIVERGED_HEAD, JSON_TYPE, type RawRequest, type Responder } from './message.ts'
 import { PathRouter, type Handler } from './path-router.ts'
 import { answerStats, answerVars } from './stats.ts'
+import { unservedCause } from './unserved.ts'
 
 /** What is said of the process, and not of what it stores. */
 const OF_THE_PROCESS: ReadonlySet<string> = new Set([
@@ -23,7 +24,6 @@ const OF_THE_PROCESS: ReadonlySet<string> = new Set([
   '/v2/stats/self',
   '/v2/stats/leader',
 ])
-const DIVERGED = 'etcdserver: this member holds something else than the others'
 
 /** What is not served by the core of kvd but plugged into the client port, by path prefix. */
 export type Routes = ReadonlyMap<string, Handler>
@@ -65,8 +65,9 @@ export class Router {
   }
 
   route(request: RawRequest, responder: Responder): void {
-    if (this.#context.replica.isDiverged && !OF_THE_PROCESS.has(request.path))
-      responder.reply(503, `${DIVERGED_HEAD}${JSON_TYPE}`, refusalJson(refusal(300, DIVERGED, 0)))
+    const cause = unservedCause(this.#context.replica)
+    if (cause !== undefined && !OF_THE_PROCESS.has(request.path))
+      responder.reply(503, `${DIVERGED_HEAD}${JSON_TYPE}`, refusalJson(refusal(300, cause, 0)))
     else this.#router.route(request, responder)
   }
 }

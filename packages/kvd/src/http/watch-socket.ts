@@ -7,6 +7,7 @@ import type { Watcher } from '../store/watcher-hub.ts'
 import type { HttpContext, Verdict } from './context.ts'
 import { cleanKey } from './escape.ts'
 import { DIVERGED_HEAD, type RawRequest } from './message.ts'
+import { unservedCause } from './unserved.ts'
 import { parseWatchMessage, WATCH_PATH, type WatchMessage } from './watch-message.ts'
 
 const WATCH_PROTOCOL = 'kvd-watch.1'
@@ -62,7 +63,7 @@ export class WatchSockets {
   /** Takes over an upgrade request of node:http; anything but the watch path is refused. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
-    if (this.#context.replica.isDiverged) {
+    if (unservedCause(this.#context.replica) !== undefined) {
       socket.end(
         `HTTP/1.1 503 Service Unavailable\r\n${DIVERGED_HEAD}Connection: close\r\nContent-Length: 0\r\n\r\n`,
       )

@@ -1,20 +1,24 @@
 import type { Conf, Entry, MemberId } from '../raft/types.ts'
+import type { Recovered } from '../storage/disk.ts'
 import { entryChain } from '../storage/entry-codec.ts'
 import { decodeChange, encodeChange, type MemberChange } from './change.ts'
 
-export interface AloneOptions {
+export interface CommittedOptions {
   readonly id: MemberId
-  /** Of this member, in case it was not one. */
-  readonly peerURLs: readonly string[]
-  readonly term: number
   readonly commit: number
   /** Who counts as the store stands, before `entries`. */
   readonly conf: Conf
-  /** Index and chain of the entry before `entries`. */
-  readonly base: { readonly index: number; readonly chain: number }
   /** Up to `applied` they are in `conf`. */
   readonly applied: number
   readonly entries: readonly Entry[]
+}
+
+export interface AloneOptions extends CommittedOptions {
+  /** Of this member, in case it was not one. */
+  readonly peerURLs: readonly string[]
+  readonly term: number
+  /** Index and chain of the entry before `entries`. */
+  readonly base: { readonly index: number; readonly chain: number }
 }
 
 /**
@@ -47,13 +51,25 @@ export function aloneLog(options: AloneOptions): {
   return { kept, added }
 }
 
+/** Up to where a member's log is committed: while it is the only one that counts, all that its disk has is. */
+export function committedUpTo(options: CommittedOptions): number {
+  return Math.max(options.commit, committedOf(options).kept.at(-1)?.index ?? 0)
+}
+
+/** The same of what a disk holds. A damaged log is not to be judged by: the mark beside it says all that is known. */
+export function committedIn({ loaded, entries }: Recovered, conf: Conf): number {
+  const { identity, hard, commit, applied } = loaded
+  if (hard.isDamaged) return commit
+  return committedUpTo({ id: identity?.memberId ?? '', commit, conf, applied, entries })
+}
+
 type Roles = Map<MemberId, 'voter' | 'learner'>
 
 /**
  * What was committed, and who was a member then. How far that goes may be known a little late; while
  * this member was the only one that counts, all that its disk had was committed.
  */
-function committedOf({ id, commit, conf, applied, entries }: AloneOptions): {
+function committedOf({ id, commit, conf, applied, entries }: CommittedOptions): {
   readonly kept: readonly Entry[]
   readonly roles: Roles
 } {

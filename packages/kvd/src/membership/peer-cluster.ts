@@ -25,7 +25,7 @@ export interface PeerAsk {
   readonly failed: (url: string, reason: string) => void
 }
 
-/** Asks one peer URL after the other for its cluster; undefined when none answers. */
+/** Asks one peer URL after the other for its cluster; undefined when nobody knows its members. */
 export async function fetchCluster(
   peerURLs: readonly string[],
   ask: PeerAsk,
@@ -46,6 +46,8 @@ async function askOne(url: string, ask: PeerAsk): Promise<PeerCluster | undefine
     const members = readPeerMembers(text)
     if (members === undefined) ask.failed(url, 'the answer is no list of members')
     else if (!ID.test(clusterId)) ask.failed(url, 'the answer names no cluster')
+    // One that has just been added itself.
+    else if (members.length === 0) ask.failed(url, 'it knows no members yet')
     else return { clusterId, members }
   } catch (error) {
     ask.failed(url, error instanceof Error ? error.message : String(error))

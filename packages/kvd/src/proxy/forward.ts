@@ -1,9 +1,10 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '@flotilla/daemon'
 import { DialAgents } from '../tls/dial-agents.ts'
 import { portOf } from '../tls/tls-config.ts'
 import type { TlsIdentity } from '../tls/tls-identity.ts'
 import type { Director } from './director.ts'
+import { TIMER_MS_MAX, type Liveness } from './liveness.ts'
 import type { ProxyMetrics } from './proxy-metrics.ts'
 
 export interface ForwardOptions {
@@ -13,11 +14,14 @@ export interface ForwardOptions {
   /** How members with https URLs are dialled. */
   readonly tls: TlsIdentity
   readonly nowMs: () => number
-  /** Milliseconds until a connection, or a request that is being written, is given up. */
+  /** Milliseconds until a connection is given up; 0 for no limit. */
   readonly dialMs: number
+  /** Milliseconds until a request that is being written is given up; 0 for no limit. */
   readonly writeMs: number
   /** Milliseconds without a byte of the answer; 0 for no limit: watches may be silent for long. */
   readonly readMs: number
+  /** Looks for the hosts of answers that are late. */
+  readonly liveness: Liveness
 }
 
 const BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -35,7 +39,7 @@ const HOP_BY_HOP = [
 /** May be sent twice: nothing is changed by them. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-/** What a member says that serves nobody since it holds something else than the others (http/message.ts). */
+/** What a member says that serves nobody since it does not hold what the others hold (http/message.ts). */
 const DIVERGED = 'x-kvd-diverged'
 
 /** How one attempt went. It may be repeated when no member has seen it, or when that does not matter. */
@@ -87,7 +91,7 @@ export class Forwarder {
       logger.warn(`proxy: marked endpoint ${endpoint} unavailable`)
       if (attempt.diverged !== undefined) {
         diverged += 1
-        logger.warn(`proxy: ${endpoint} holds something else than the other members`)
+        logger.warn(`proxy: ${endpoint} does not hold what the other members hold`)
         if (diverged === endpoints.length) {
           passBack(attempt.diverged, outgoing)
           answered()
@@ -111,7 +115,7 @@ export class Forwarder {
     outgoing: ServerResponse,
     body: Buffer,
   ): Promise<Attempt> {
-    const { dialMs, writeMs, readMs } = this.#options
+    const { dialMs, writeMs, readMs, liveness } = this.#options
     const url = new URL(endpoint)
     const method = incoming.method ?? 'GET'
     return await new Promise((resolve) => {
@@ -122,22 +126,26 @@ export class Forwarder {
         path: incoming.url ?? '/',
         headers: headersFor(incoming, body),
       })
-      const timer = setTimeout(() => upstream.destroy(new Error('too slow')), dialMs + writeMs)
+      const stopLimiting = limitSending(upstream, { dialMs, writeMs })
+      const stopWaiting = liveness.wait(url, () => {
+        this.#agents.forget(url)
+        upstream.destroy(new Error('host is gone'))
+      })
       const leave = (): void => {
         upstream.destroy()
       }
       outgoing.once('close', leave)
       const settle = (attempt: Attempt): void => {
-        clearTimeout(timer)
+        stopLimiting()
+        stopWaiting()
         resolve(attempt)
       }
       upstream.once('socket', (socket) => {
-        const isSecure = url.protocol === 'https:'
-        if (upstream.reusedSocket || (!isSecure && !socket.connecting)) isConnected = true
-        else socket.once(isSecure ? 'secureConnect' : 'connect', () => (isConnected = true))
-      })
-      upstream.once('finish', () => {
-        if (isConnected) clearTimeout(timer)
+        if (upstream.reusedSocket || !socket.connecting) isConnected = true
+        else
+          socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+            isConnected = true
+          })
       })
       upstream.once('response', (answer) => {
         if (readMs > 0) upstream.setTimeout(readMs, leave)
@@ -165,6 +173,33 @@ export class Forwarder {
   close(): void {
     this.#agents.close()
   }
+}
+
+/** Gives a request up that finds no host, or cannot be written, in time. Returns how to stop. */
+function limitSending(
+  upstream: ClientRequest,
+  { dialMs, writeMs }: Pick<ForwardOptions, 'dialMs' | 'writeMs'>,
+): () => void {
+  let timer: NodeJS.Timeout | undefined
+  const limit = (ms: number): void => {
+    clearTimeout(timer)
+    const late = (): void => {
+      upstream.destroy(new Error('too slow'))
+    }
+    timer = ms === 0 ? undefined : setTimeout(late, Math.min(ms, TIMER_MS_MAX))
+  }
+  limit(dialMs)
+  const dialled = (): void => limit(writeMs)
+  upstream.once('socket', (socket) => {
+    if (socket.connecting) socket.once('connect', dialled)
+    else dialled()
+  })
+  const stop = (): void => clearTimeout(timer)
+  // Such an event of a connection that is being made would be no proof that anything was written.
+  upstream.once('finish', () => {
+    if (upstream.socket?.connecting === false) stop()
+  })
+  return stop
 }
 
 function headersFor(incoming: IncomingMessage, body: Buffer): Record<string, string | string[]> {

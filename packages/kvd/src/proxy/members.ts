@@ -13,7 +13,7 @@ export interface MembersAsk {
   readonly failed: (url: string, reason: string) => void
 }
 
-/** Asks one peer URL after the other for the members; undefined when none answers. */
+/** Asks one peer URL after the other for the members; undefined when nobody knows one that serves clients. */
 export async function fetchMembers(
   peerURLs: readonly string[],
   ask: MembersAsk,
@@ -29,8 +29,11 @@ async function askOne(url: string, ask: MembersAsk): Promise<Membership | undefi
   try {
     const { text } = await askPeer(new URL('/members', url), ask.tls)
     const members = readMembers(JSON.parse(text))
+    // One that has just been added knows nobody yet.
+    const isKnowing = members !== undefined && members.clientURLs.length > 0
     if (members === undefined) ask.failed(url, 'the answer is no list of members')
-    return members
+    else if (!isKnowing) ask.failed(url, 'it knows no member that serves clients')
+    return isKnowing ? members : undefined
   } catch (error) {
     ask.failed(url, error instanceof Error ? error.message : String(error))
     return undefined

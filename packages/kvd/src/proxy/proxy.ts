@@ -10,6 +10,7 @@ import type { TlsSides } from '../tls/tls-sides.ts'
 import { ClusterFile } from './cluster-file.ts'
 import { Director } from './director.ts'
 import { Forwarder } from './forward.ts'
+import { Liveness } from './liveness.ts'
 import { fetchMembers } from './members.ts'
 import { answerOddRequests } from './odd-requests.ts'
 import { ProxyMetrics } from './proxy-metrics.ts'
@@ -63,6 +64,7 @@ export async function startProxy(
     logger,
     metrics,
     tls: tls.peers,
+    liveness: new Liveness(proxy.dialMs),
     nowMs: Date.now,
     ...proxy,
   })

@@ -407,7 +407,7 @@ export class Core {
   }
 
   #isHardNews(): boolean {
-    return this.#isSyncNews() || this.#state.log.commit !== this.#toldHard.commit
+    return this.#isSyncNews() || this.#state.knownCommit !== this.#toldHard.commit
   }
 
   /** What has to be on the disk before messages may speak of it. */

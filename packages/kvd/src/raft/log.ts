@@ -50,7 +50,13 @@ export class RaftLog {
     this.#batches = this.#entries.map(() => 0)
     this.#durable = this.last
     this.#unwritten = this.last + 1
-    this.#commit = points.commit
+    const { commit } = points
+    invariant(
+      commit <= this.last,
+      'log.commit',
+      () => `commit ${commit}, the log ends at ${this.last}`,
+    )
+    this.#commit = commit
     this.#handed = points.applied
     this.#applied = points.applied
   }

@@ -98,6 +98,8 @@ export function handleWhole(state: State, message: MessageOf<'whole'>): void {
   const { log, options } = state
   const { life, index, lastTerm } = message
   if (life !== options.incarnation || log.durable < index) return
+  // Who campaigns must know all changes of the members that it has acted by.
+  if (log.commit < state.claimed) return
   // What lies before a snapshot is committed, and so it is the leader's.
   if (index < log.first - 1 || log.matches(index, lastTerm)) state.isDamaged = false
 }

@@ -94,6 +94,8 @@ export class State {
   lead: MemberId = NONE
   conf: Conf
   isDamaged: boolean
+  /** What was known to be committed at the start. A damaged log may lack some of it, or hold something else there. */
+  readonly claimed: number
   /** The latest life of each other member that was heard of. */
   readonly incarnations = new Map<MemberId, number>()
 
@@ -153,10 +155,10 @@ export class State {
     this.#term = hard.term
     this.#vote = hard.vote
     this.isDamaged = hard.isDamaged
-    // What was lost may have been committed, but is not known any more.
-    const last = log.index + log.entries.length
-    const known = hard.isDamaged ? Math.min(hard.commit, last) : hard.commit
-    this.log = new RaftLog(log, { commit: Math.max(known, applied), applied }, options.chain)
+    this.claimed = Math.max(hard.commit, applied)
+    // Of a log that has lost its end, entries may be there again that others have replaced.
+    const commit = hard.isDamaged ? applied : this.claimed
+    this.log = new RaftLog(log, { commit, applied }, options.chain)
     this.readBatch = options.incarnation * 2 ** 32
     this.electionTimeout = this.randomTimeout()
   }
@@ -170,8 +172,13 @@ export class State {
   }
 
   get hard(): HardState {
-    const { isDamaged } = this
-    return { term: this.#term, vote: this.#vote, commit: this.log.commit, isDamaged }
+    const { isDamaged, knownCommit: commit } = this
+    return { term: this.#term, vote: this.#vote, commit, isDamaged }
+  }
+
+  /** Committed for sure, whether it is here or lost. */
+  get knownCommit(): number {
+    return this.isDamaged ? Math.max(this.log.commit, this.claimed) : this.log.commit
   }
 
   /** A later term begins, without a vote. */

@@ -147,7 +147,11 @@ export class DiskQueue {
       install: install?.place,
       compactTo: 0,
       ...(isReplaced ? NO_ROWS : this.#options.rows(entries.length, packed.length)),
-      ...(install !== undefined && { packs: install.packs, image: install.image }),
+      ...(install !== undefined && {
+        packs: install.packs,
+        events: install.events,
+        image: install.image,
+      }),
     }
     this.#toldCommit = batch.commit
     this.#inFlight = { seq, after, install, entries, batch, sinceMs: this.#options.nowMs() }

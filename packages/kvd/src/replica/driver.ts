@@ -9,6 +9,7 @@ import type { Snapshot } from '../transport/snapshot-receiver.ts'
 import { CommitNews } from './commit-news.ts'
 import { DiskQueue, type Install } from './disk-queue.ts'
 import { ForwardedGuard } from './forwarded.ts'
+import { ImageWaiters } from './image-waiters.ts'
 import { Images, type Rows } from './images.ts'
 import { MemoryLog } from './memory-log.ts'
 import type { ReplicaOptions } from './options.ts'
@@ -71,7 +72,7 @@ export class Driver {
   #applied: number
   /** Has arrived; the core decides whether it is installed. */
   #staged: Snapshot | undefined
-  #imageWaiters: (() => void)[] = []
+  readonly #imageWaiters = new ImageWaiters()
   /** When the leader last spoke. */
   #heardMs = 0
 
@@ -112,7 +113,7 @@ export class Driver {
     return new DiskQueue({
       disk,
       nowMs,
-      commit: this.core.view.log.commit,
+      commit: this.core.view.hard.commit,
       rows: (entries, logBytes) => {
         const rows = this.#takeRows(logBytes)
         return { ...rows, compactTo: this.#images.compactTo(entries) }
@@ -139,6 +140,9 @@ export class Driver {
       disk,
       nowMs,
       freshImage: async () => await this.#freshImage(),
+      later: (run, ms) => {
+        setTimeout(() => !this.#isStopped && run(), ms).unref()
+      },
       isDistrusted: () => this.#isDistrusted,
       send: async (offer, snapshot) => await network.sendSnapshot(offer, snapshot),
       sent: (to, index) => {
@@ -305,7 +309,7 @@ export class Driver {
     if (staged === undefined) throw new Error('a snapshot is to be installed that never came')
     const { title, store, packs, events } = staged
     const { place, storeIndex, count, stats } = title
-    const image = { applied: place.index, storeIndex, count, stats, events, eventFloor: 0 }
+    const image = { applied: place.index, storeIndex, count, stats, eventFloor: 0 }
     const done = (): void => {
       const { logger, memberId } = this.#options
       const { index, term } = place
@@ -317,21 +321,19 @@ export class Driver {
       this.#images.restart(index)
       this.#listener.installed()
       // The disk has just been given one.
-      this.#releaseImageWaiters()
+      this.#imageWaiters.given(false)
       this.#followConf()
     }
-    return { place, packs, image, done }
+    return { place, packs, events, image, done }
   }
 
   /** Resolves when the disk has been given an image of the store as it is now. */
   async #freshImage(): Promise<void> {
     if (this.#images.index !== this.#applied) this.#images.want()
     // One of this very entry may be frozen, and is then on its way.
-    if (this.#images.isUrgent(this.#applied))
-      await new Promise<void>((resolve) => {
-        this.#imageWaiters.push(resolve)
-        this.schedule()
-      })
+    if (!this.#images.isUrgent(this.#applied)) return
+    this.schedule()
+    await this.#imageWaiters.wanted()
   }
 
   /**
@@ -340,7 +342,7 @@ export class Driver {
    */
   async freeze(): Promise<void> {
     if (!this.#queue.isInstalling) this.#images.freeze(this.#applied)
-    await new Promise<void>((resolve) => this.#imageWaiters.push(resolve))
+    await this.#imageWaiters.frozen()
   }
 
   /** What is stored here goes to nobody else. */
@@ -351,13 +353,8 @@ export class Driver {
   #takeRows(logBytes: number): Rows {
     const rows = this.#images.take(this.#applied, logBytes)
     // Whoever waits for it goes on when it is on its way to the disk.
-    if (rows.image !== undefined && !this.#images.isWanted) this.#releaseImageWaiters()
+    if (rows.image !== undefined) this.#imageWaiters.given(this.#images.isWanted)
     return rows
-  }
-
-  #releaseImageWaiters(): void {
-    for (const resolve of this.#imageWaiters) resolve()
-    this.#imageWaiters = []
   }
 
   persisted(seq: number): void {

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { bufferOf } from '../machine.ts'
 import type { Message, Proposal } from '../raft/types.ts'
+import { DATA_BYTES_MAX } from '../storage/entry-codec.ts'
 import { Seldom } from '../seldom.ts'
 import { parseRoleRequest } from '../auth/role.ts'
 import { DIRECTORIES, ENABLED } from '../auth/rules.ts'
@@ -47,6 +48,7 @@ export class ForwardedGuard {
  */
 export function problemOf({ kind, data }: Proposal): string | undefined {
   if (kind === 'noop') return 'no member proposes a no-op'
+  if (data.length > DATA_BYTES_MAX) return `${data.length} bytes`
   try {
     return kind === 'conf' ? changeProblem(data) : commandProblem(decodeCommand(bufferOf(data)))
   } catch (error) {

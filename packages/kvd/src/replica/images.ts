@@ -1,9 +1,9 @@
 import type { Batch, Image } from '../storage/messages.ts'
-import { packEvents } from '../storage/records.ts'
 import { packChanges } from '../storage/rows.ts'
 import type { StoreEvent } from '../store/event.ts'
 import type { Store, StoreState } from '../store/store.ts'
 import type { ChangesLimit } from '../store/tree.ts'
+import { EventRows, rowOf } from './event-rows.ts'
 
 /** Entries kept behind the image for slow followers (etcd 2.3 numberOfCatchUpEntries). */
 const CATCH_UP_ENTRIES = 5_000
@@ -16,24 +16,35 @@ const COMPACT_FACTOR = 2
  */
 const INTERVAL_MS_MAX = 15_000
 const INTERVAL_MS_PER_ENTRY = 1.5
-/** By so much the phase makes it shorter. */
+/** By so much the phase makes it shorter, and the bounds below smaller. */
 const PHASE_SHARE = 0.25
 /** Unless a start would have so much to replay: entries, or characters of them and of the nodes they changed. */
 const ENTRIES_FACTOR = 20
 const ENTRIES_MAX = 200_000
 const LENGTH_MAX = 32 * 1024 * 1024
-/** Changed nodes, or their characters, that go with a batch ahead of an image; more with one that brings more. */
+/**
+ * Changed nodes, or characters of them and of events, that go with a batch ahead of an image; more with
+ * one that brings more.
+ */
 const PIECE_NODES_MAX = 1_000
 const PIECES_PER_IMAGE = 10
 const PIECE_LENGTH = 1024 * 1024
 const PIECE_FACTOR = 2
-/** Characters of JSON after which a row of events is full. */
-const EVENT_ROW_LENGTH = 4 * 1024 * 1024
+/** Characters of events that are on the disk before all nodes are: as many as the history keeps. */
+const AHEAD_MAX = 64 * 1024 * 1024
 
 /** The part of a batch that brings the materialised store on. */
-export type Rows = Pick<Batch, 'packs' | 'image'>
+export type Rows = Pick<Batch, 'packs' | 'events' | 'image'>
 
-export const NO_ROWS: Rows = { packs: [], image: undefined }
+/** What is left of an image that was asked for at an entry: as it was then, whatever comes after. */
+interface Frozen {
+  readonly packs: readonly Uint8Array[]
+  /** Rows yet to be packed: text of all of them would be much at a time. */
+  readonly events: readonly (readonly StoreEvent[])[]
+  readonly image: Image
+}
+
+export const NO_ROWS: Rows = { packs: [], events: [], image: undefined }
 
 export interface ImagesOptions {
   readonly store: Store
@@ -50,18 +61,20 @@ export interface ImagesOptions {
 
 /**
  * Decides what of the store goes to the disk, and when the log may be cut. Nothing goes there until an
- * image is due; then the changed nodes do, a piece with each batch, and the last piece makes the image.
+ * image is due; then the changed nodes and the events since the last one do, a piece with each batch,
+ * and the last piece makes the image.
  */
 export class Images {
   readonly #store: Store
   readonly #snapshotCount: number
   readonly #entriesMax: number
+  readonly #lengthMax: number
   readonly #intervalMs: number
   readonly #pieceNodes: number
   readonly #elapsedMs: () => number
   /** The image on the disk, or on its way there. */
   #index: number
-  #event: number
+  readonly #events: EventRows
   #imageMs: number
   /** Characters that came since then. */
   #length = 0
@@ -70,23 +83,22 @@ export class Images {
   #firstIndex: number
   #compactTarget = 0
   #isWanted = false
-  /** An image of an earlier moment, which the next batch brings. */
-  #frozen: Rows | undefined
+  /** An image of an earlier moment, which the next batches bring. */
+  #frozen: Frozen | undefined
 
   constructor(options: ImagesOptions) {
     const { store, snapshotCount, index, firstIndex, elapsedMs, phase } = options
     this.#store = store
     this.#snapshotCount = snapshotCount
-    this.#entriesMax = Math.max(
-      snapshotCount,
-      Math.min(ENTRIES_FACTOR * snapshotCount, ENTRIES_MAX),
-    )
-    const intervalMs = Math.min(INTERVAL_MS_PER_ENTRY * snapshotCount, INTERVAL_MS_MAX)
-    this.#intervalMs = intervalMs * (1 - PHASE_SHARE * phase)
+    const share = 1 - PHASE_SHARE * phase
+    const entriesMax = Math.min(ENTRIES_FACTOR * snapshotCount, ENTRIES_MAX)
+    this.#entriesMax = Math.max(snapshotCount, share * entriesMax)
+    this.#lengthMax = share * LENGTH_MAX
+    this.#intervalMs = share * Math.min(INTERVAL_MS_PER_ENTRY * snapshotCount, INTERVAL_MS_MAX)
     this.#pieceNodes = Math.min(PIECE_NODES_MAX, Math.ceil(snapshotCount / PIECES_PER_IMAGE))
     this.#elapsedMs = elapsedMs
     this.#index = index
-    this.#event = store.index
+    this.#events = new EventRows(store)
     this.#imageMs = elapsedMs()
     this.#left = dirtyOf(store)
     this.#firstIndex = firstIndex
@@ -107,7 +119,7 @@ export class Images {
 
   #noteImage(index: number): void {
     this.#index = index
-    this.#event = this.#store.index
+    this.#events.restart()
     this.#imageMs = this.#elapsedMs()
     this.#length = 0
     this.#left = dirtyOf(this.#store)
@@ -124,9 +136,9 @@ export class Images {
     return this.#isWanted
   }
 
-  /** Makes the next batch bring an image of the store as it is now, whatever is applied until then. */
+  /** Makes the next batches bring an image of the store as it is now, whatever is applied until then. */
   freeze(applied: number): void {
-    this.#frozen ??= this.#takeAll(applied)
+    this.#frozen ??= this.#freezeAll(applied)
   }
 
   /** Somebody waits for the image. */
@@ -139,7 +151,7 @@ export class Images {
     if (this.#frozen !== undefined) return true
     const entries = applied - this.#index
     if (entries === 0) return false
-    if (this.#isWanted || this.#length >= LENGTH_MAX) return true
+    if (this.#isWanted || this.#length >= this.#lengthMax) return true
     if (entries < this.#snapshotCount) return false
     return entries >= this.#entriesMax || this.#elapsedMs() - this.#imageMs >= this.#intervalMs
   }
@@ -153,60 +165,70 @@ export class Images {
     const store = this.#store
     const { nodes, length } = this.#left
     const came = { nodes: store.dirtyCount - nodes, length: store.dirtyLength - length }
-    this.#length += Math.max(logBytes, came.length)
+    const more = Math.max(logBytes, came.length)
+    this.#length += more
     const piece = {
       nodes: Math.max(this.#pieceNodes, PIECE_FACTOR * came.nodes),
-      length: Math.max(PIECE_LENGTH, PIECE_FACTOR * came.length),
+      length: Math.max(PIECE_LENGTH, PIECE_FACTOR * more),
     }
-    const rows = this.#takeFrozen() ?? this.#takeDue(applied, piece)
+    const rows = this.#takeFrozen(piece.length) ?? this.#takeDue(applied, piece)
     this.#left = dirtyOf(store)
+    this.#events.settle()
     return rows
   }
 
   /** The last rows of all, with an image. */
   takeLast(applied: number): Rows {
-    return this.#takeFrozen() ?? this.#takeAll(applied)
+    const { packs, events, image } = this.#frozen ?? this.#freezeAll(applied)
+    this.#frozen = undefined
+    return { packs, events: events.map(rowOf), image }
   }
 
-  #takeFrozen(): Rows | undefined {
-    const frozen = this.#frozen
-    this.#frozen = undefined
-    return frozen
+  /** So many characters of packs and of events, at least one of each, and the image with the last ones. */
+  #takeFrozen(length: number): Rows | undefined {
+    if (this.#frozen === undefined) return undefined
+    const { packs, events, image } = this.#frozen
+    const count = Math.max(1, Math.floor(length / PIECE_LENGTH))
+    const isLast = packs.length <= count && events.length <= count
+    this.#frozen = isLast
+      ? undefined
+      : { packs: packs.slice(count), events: events.slice(count), image }
+    return {
+      packs: packs.slice(0, count),
+      events: events.slice(0, count).map(rowOf),
+      image: isLast ? image : undefined,
+    }
   }
 
   #takeDue(applied: number, piece: ChangesLimit): Rows {
     if (!this.isDue(applied)) return NO_ROWS
     const { tree, state } = this.#store.takeChanges(piece)
     const packs = packChanges(tree, PIECE_LENGTH)
-    const isLast = this.#store.dirtyCount === 0
-    return { packs, image: isLast ? this.#takeImage(applied, state) : undefined }
+    const isBehind = this.#store.dirtyCount > 0
+    // The history may forget them before the nodes are through, and the disk would keep them until then.
+    if (isBehind && this.#events.handed >= AHEAD_MAX) return { packs, events: [], image: undefined }
+    const { rows, isRest } = this.#events.takeFull({ least: PIECE_LENGTH, factor: PIECE_FACTOR })
+    if (isBehind || !isRest) return { packs, events: rows, image: undefined }
+    const events = [...rows, ...this.#events.cutRest().map(rowOf)]
+    return { packs, events, image: this.#takeImage(applied, state) }
   }
 
   /** The image, with all that it lacks. */
-  #takeAll(applied: number): Rows {
+  #freezeAll(applied: number): Frozen {
     const { tree, state } = this.#store.takeChanges()
-    return { packs: packChanges(tree, PIECE_LENGTH), image: this.#takeImage(applied, state) }
+    const packs = packChanges(tree, PIECE_LENGTH)
+    const events = this.#events.cutRest()
+    return { packs, events, image: this.#takeImage(applied, state) }
   }
 
   #takeImage(applied: number, state: StoreState): Image {
-    const { history, index } = this.#store
-    const floor = Math.max(this.#event + 1, history.first)
-    const events: StoreEvent[] = []
-    for (let at = floor; at <= index; at += 1) {
-      const event = history.at(at)
-      if (event !== undefined) events.push(event)
-    }
     this.#noteImage(applied)
     return {
       applied,
       storeIndex: state.index,
       count: state.count,
       stats: state.stats,
-      events: [...cutEvents(events)].map((row) => ({
-        last: row.at(-1)?.index ?? 0,
-        body: packEvents(row),
-      })),
-      eventFloor: history.first,
+      eventFloor: this.#store.history.first,
     }
   }
 
@@ -215,6 +237,8 @@ export class Images {
    * @param count entries of the batch
    */
   compactTo(count: number): number {
+    // The log has what is not on the disk yet.
+    if (this.#frozen !== undefined) return 0
     const target = this.#index - CATCH_UP_ENTRIES
     if (target - this.#firstIndex >= this.#snapshotCount) this.#compactTarget = target
     if (this.#firstIndex > this.#compactTarget) return 0
@@ -227,19 +251,4 @@ export class Images {
 
 function dirtyOf({ dirtyCount: nodes, dirtyLength: length }: Store): ChangesLimit {
   return { nodes, length }
-}
-
-/** Events in rows of bounded length: one text of all could be longer than a string may be. */
-function* cutEvents(events: readonly StoreEvent[]): Generator<readonly StoreEvent[]> {
-  let row: StoreEvent[] = []
-  let length = 0
-  for (const event of events) {
-    row.push(event)
-    length += event.length
-    if (length < EVENT_ROW_LENGTH) continue
-    yield row
-    row = []
-    length = 0
-  }
-  if (row.length > 0) yield row
 }

@@ -51,6 +51,8 @@ export interface ReplicaOptions {
   readonly electionTicks: number
   /** Milliseconds until an unanswered proposal is told that it timed out. */
   readonly requestTimeoutMs: number
+  /** Milliseconds that proposals of a crowd gather at the most; 10 unless a test says otherwise. */
+  readonly gatherMs?: number
   /** Milliseconds since 1970, which pass evenly: how long somebody waits must not hang on a clock that is set. */
   readonly nowMs: () => number
   /** The wall clock, milliseconds since 1970. It may jump. */

@@ -1,8 +1,11 @@
 import type { LostProposal, Proposal, Refused } from '../raft/types.ts'
+import { DATA_BYTES_MAX } from '../storage/entry-codec.ts'
 import { refusal, type Refusal } from '../store/errors.ts'
 import { numberIn, WaitingRing } from './waiting-ring.ts'
 
 const TOO_MANY = 'etcdserver: too many requests'
+/** The text of etcd 3 for it. No frame between members would hold it, and nothing behind it would be committed. */
+export const TOO_LARGE = 'etcdserver: request is too large'
 
 /** Hears what became of a proposal, once. */
 export type Waiter<T> = (outcome: T | Refusal) => void
@@ -24,6 +27,8 @@ export interface ProposalsOptions {
   readonly bytesMax: number
   readonly nowMs: () => number
   readonly propose: (proposal: Proposal) => 'taken' | Refused
+  /** Whether one waits, the next time that something is proposed or tried again; never when not given. */
+  readonly isHeld?: () => boolean
   /** Why a proposal of then may not have been answered. */
   readonly lateCause: (sinceMs: number) => string
   /** Hears how long each proposal took from its coming to its answer. */
@@ -38,7 +43,7 @@ export class Proposals<T> {
   readonly #options: ProposalsOptions
   /** Proposed. */
   readonly #pending = new WaitingRing<Pending<T>>()
-  /** Not proposed yet: nobody leads, or the leader is about to hand over. */
+  /** Not proposed yet: nobody leads, the leader is about to hand over, or they gather. */
   #queue: Pending<T>[] = []
   #bytes = 0
   #failed = 0
@@ -57,14 +62,20 @@ export class Proposals<T> {
   }
 
   add(data: Uint8Array, waiter: Waiter<T>): void {
-    const { kind, nowMs, bytesMax } = this.#options
+    const { kind, nowMs, bytesMax, isHeld } = this.#options
+    if (data.length > DATA_BYTES_MAX) {
+      this.refuse(waiter, TOO_LARGE)
+      return
+    }
     if (this.#bytes > 0 && this.#bytes + data.length > bytesMax) {
       this.refuse(waiter, TOO_MANY)
       return
     }
     this.#bytes += data.length
     const number = this.#pending.next()
-    this.#try({ kind, number, id: this.#idOf(number), data, waiter, sinceMs: nowMs() })
+    const pending = { kind, number, id: this.#idOf(number), data, waiter, sinceMs: nowMs() }
+    if (isHeld?.() === true) this.#queue.push(pending)
+    else this.#try(pending)
   }
 
   #idOf(number: number): string {
@@ -86,7 +97,7 @@ export class Proposals<T> {
 
   /** Tries again what could not be proposed. */
   retry(): void {
-    if (this.#queue.length === 0) return
+    if (this.#queue.length === 0 || this.#options.isHeld?.() === true) return
     const queue = this.#queue
     this.#queue = []
     for (const pending of queue) this.#try(pending)

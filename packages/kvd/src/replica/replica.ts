@@ -9,6 +9,7 @@ import type { StoreEvent } from '../store/event.ts'
 import type { Snapshot } from '../transport/snapshot-receiver.ts'
 import { DivergenceCheck, type Divergence } from './divergence.ts'
 import { Driver } from './driver.ts'
+import { Gathering } from './gathering.ts'
 import { Leadership } from './leadership.ts'
 import { Learners } from './learners.ts'
 import type { RaftStatus, ReplicaOptions, ReplicaStatus } from './options.ts'
@@ -19,6 +20,8 @@ import { QuorumReads, type Reader } from './quorum-reads.ts'
 import { UNCOMMITTED_BYTES_MAX } from './start.ts'
 
 const HOUSEKEEPING_MS = 500
+/** So long proposals wait for others at the most: where members are far apart, a commit takes longer. */
+const GATHER_MS = 10
 const STALLED_MS_MAX = 10_000
 
 const NO_ROOM = 'etcdserver: no space left on the disk'
@@ -38,6 +41,9 @@ export class Replica {
   readonly #learners: Learners
   readonly #check: DivergenceCheck
   readonly #writer = new CommandWriter()
+  readonly #gathering = new Gathering()
+  /** Set while proposals gather. */
+  #gatherTimer: NodeJS.Timeout | undefined
   #isClosed = false
   #isDead = false
   #isDiverged: boolean
@@ -57,7 +63,10 @@ export class Replica {
     const { disk, memberId, requestTimeoutMs, nowMs } = options
     const { incarnation } = disk.recovered.loaded
     this.#driver = new Driver(options, {
-      pumping: () => this.#reads.ask(),
+      pumping: () => {
+        this.#gather()
+        this.#reads.ask()
+      },
       ready: (ready) => this.#heed(ready),
       applied: (id, outcome) => this.#requests.applied(id, outcome),
       checked: (index, entry) => this.#check.applied(index, entry),
@@ -85,7 +94,12 @@ export class Replica {
       },
     }
     const prefix = requestPrefix(memberId, incarnation)
-    this.#requests = new Proposals({ ...shared, kind: 'request', prefix })
+    this.#requests = new Proposals({
+      ...shared,
+      kind: 'request',
+      prefix,
+      isHeld: () => this.#isHeld(),
+    })
     this.#changes = new Proposals({ ...shared, kind: 'conf', prefix: `${prefix}/` })
     this.#reads = new QuorumReads({
       requestTimeoutMs,
@@ -269,6 +283,29 @@ export class Replica {
     this.#driver.schedule()
   }
 
+  /** Asked for a proposal: whether it has to wait for the batch under way. */
+  #isHeld(): boolean {
+    if (!this.isLeader || this.isAlone) return false
+    if (!this.#gathering.holds(this.#driver.core.view.log.commit)) return false
+    this.#gatherTimer ??= setTimeout(() => {
+      this.#gathering.giveUp()
+      this.#driver.pump()
+    }, this.#options.gatherMs ?? GATHER_MS)
+    return true
+  }
+
+  /** Proposes what has gathered when the batch before it is committed, or cannot be by this member. */
+  #gather(): void {
+    const { log } = this.#driver.core.view
+    if (this.#gatherTimer !== undefined) {
+      if (this.isLeader && this.#gathering.holds(log.commit)) return
+      clearTimeout(this.#gatherTimer)
+      this.#gatherTimer = undefined
+      this.#requests.retry()
+    }
+    this.#gathering.leaves(log.last, this.#requests.count)
+  }
+
   /** `propose` for code that is not on the hot path. */
   async proposeAsync(entry: Command): Promise<StoreEvent | Refusal | undefined> {
     return await new Promise((resolve) => this.propose(entry, resolve))
@@ -421,6 +458,7 @@ export class Replica {
     this.#settleIdle()
     const isIdle = await endsWithin(idle, closeMs)
     for (const timer of this.#timers) clearInterval(timer)
+    clearTimeout(this.#gatherTimer)
     this.#driver.stop()
     if (!isIdle) this.#refuseAll()
     else if (!this.#isDead) this.#driver.writeLast()

@@ -5,10 +5,15 @@ import type { Disk, DiskSnapshot } from '../storage/disk.ts'
 const SENDING_MAX = 2
 /** A member that has just got a snapshot needs the entries behind it (etcd 2.3 releaseDelayAfterSnapshot). */
 const HELD_MS = 30_000
+/** After the first failure a member may ask again at once, then after this time, each time twice as long. */
+const RETRY_MS = 1_000
+const RETRY_MS_MAX = 30_000
 
 export interface SnapshotOffersOptions {
   readonly disk: Pick<Disk, 'openSnapshot'>
   readonly nowMs: () => number
+  /** Calls back after some milliseconds; nobody waits for it when the process ends. */
+  readonly later: (run: () => void, ms: number) => void
   /** Resolves when the disk has been given an image of the store as it is now. */
   readonly freshImage: () => Promise<void>
   readonly send: (offer: MessageOf<'snapOffer'>, snapshot: DiskSnapshot) => Promise<void>
@@ -23,6 +28,12 @@ interface Hold {
   readonly index: number
   /** Until then; Infinity while the snapshot is on its way. */
   readonly untilMs: number
+}
+
+/** The last one of those in a row. */
+interface Failure {
+  readonly count: number
+  readonly atMs: number
 }
 
 /** A snapshot that comes to no good end when `check` throws on its way. */
@@ -48,6 +59,7 @@ function* checked<T>(rows: Iterable<T>, check: () => void): Generator<T> {
 export class SnapshotOffers {
   readonly #options: SnapshotOffersOptions
   readonly #holds = new Map<MemberId, Hold>()
+  readonly #failures = new Map<MemberId, Failure>()
 
   constructor(options: SnapshotOffersOptions) {
     this.#options = options
@@ -77,7 +89,7 @@ export class SnapshotOffers {
 
   async #send(message: MessageOf<'snapOffer'>): Promise<void> {
     const { to } = message
-    const { freshImage, disk, send, sent, failed, nowMs, isDistrusted } = this.#options
+    const { freshImage, disk, send, sent, nowMs, isDistrusted } = this.#options
     try {
       const check = (): void => {
         if (isDistrusted()) throw new Error('this member has diverged')
@@ -90,10 +102,30 @@ export class SnapshotOffers {
       // While it is open, the disk thread moves no rows into their table.
       await send(message, trusted(snapshot, check)).finally(() => snapshot.close())
       this.#holds.set(to, { index, untilMs: nowMs() + HELD_MS })
+      this.#failures.delete(to)
       sent(to, index)
     } catch (error) {
       this.#holds.delete(to)
-      failed(to, error instanceof Error ? error.message : String(error))
+      this.#fail(to, error instanceof Error ? error.message : String(error))
     }
+  }
+
+  /** The core offers the next one as soon as it hears of it: each makes the disk read the whole store. */
+  #fail(to: MemberId, problem: string): void {
+    const { failed, later, nowMs } = this.#options
+    const before = this.#failures.get(to)
+    const isInRow = before !== undefined && nowMs() - before.atMs < 2 * RETRY_MS_MAX
+    const failure = { count: isInRow ? before.count + 1 : 1, atMs: nowMs() }
+    this.#failures.set(to, failure)
+    if (failure.count === 1) {
+      failed(to, problem)
+      return
+    }
+    const tell = (): void => {
+      const isLast = this.#failures.get(to) === failure
+      // The member may have been started again: another one is on its way then, or has arrived.
+      if (isLast && this.#holds.get(to)?.untilMs !== Infinity) failed(to, problem)
+    }
+    later(tell, Math.min(RETRY_MS * 2 ** (failure.count - 2), RETRY_MS_MAX))
   }
 }

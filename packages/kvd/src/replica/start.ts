@@ -1,4 +1,4 @@
-import { aloneLog } from '../membership/alone.ts'
+import { aloneLog, committedIn } from '../membership/alone.ts'
 import { removedBy } from '../membership/change.ts'
 import type { Machine } from '../machine.ts'
 import type { Core } from '../raft/core.ts'
@@ -30,16 +30,24 @@ export function startLog(options: ReplicaOptions, machine: Machine): StartLog {
   const { loaded, entries } = disk.recovered
   const { hard, commit, base, applied } = loaded
   if (birth !== undefined) {
-    const { term = hard.term, index = 0 } = birth.entries.at(-1) ?? {}
-    return { known: [], added: birth.entries, hard: { ...hard, term, commit: index } }
+    const { term = 0, index = 0 } = birth.entries.at(-1) ?? {}
+    const promised = { term: Math.max(hard.term, term), commit: Math.max(commit, index) }
+    return { known: [], added: birth.entries, hard: { ...hard, ...promised } }
   }
-  if (forcesAlone === undefined) return { known: entries, added: [], hard: { ...hard, commit } }
+  const { conf } = machine
+  if (forcesAlone === undefined) {
+    // With no room to say so in a later term, what was acknowledged must be there all the same.
+    const upTo = committedIn(disk.recovered, conf)
+    return { known: entries, added: [], hard: { ...hard, commit: upTo } }
+  }
+  // There is nobody who could say which of them were replaced.
+  const known = Math.min(commit, entries.at(-1)?.index ?? base.index)
   const { kept, added } = aloneLog({
     id: memberId,
     peerURLs: forcesAlone.peerURLs,
     term: hard.term,
-    commit,
-    conf: machine.conf,
+    commit: known,
+    conf,
     base,
     applied,
     entries,
@@ -48,7 +56,13 @@ export function startLog(options: ReplicaOptions, machine: Machine): StartLog {
   logger.warn(
     `etcdserver: forcing a new cluster of ${memberId} alone: discarding ${dropped} uncommitted entries`,
   )
-  return { known: kept, added, hard: { ...hard, commit: added.at(-1)?.index ?? commit } }
+  if (hard.isDamaged)
+    logger.warn(
+      'etcdserver: this member has lost something that it had acknowledged: nobody has it any more',
+    )
+  // There is nobody who could make it whole.
+  const last = added.at(-1)?.index ?? known
+  return { known: kept, added, hard: { ...hard, isDamaged: false, commit: last } }
 }
 
 export function createCore(

@@ -4,8 +4,9 @@ import type Sqlite from 'better-sqlite3'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import type { Place } from '../raft/types.ts'
 import { CheckpointRule } from './checkpoint-rule.ts'
-import { HighWaterFile } from './high-water.ts'
+import { HighWaterFile, type HighWater } from './high-water.ts'
 import { DamageError } from './damage-error.ts'
+import { codeOf, isDiskFull } from './disk-full.ts'
 import type { OpenSnapshot } from './image-tables.ts'
 import { hasChange } from './entry-codec.ts'
 import { LogDatabase } from './log-database.ts'
@@ -30,6 +31,9 @@ class DiskThread {
   #hard: HardState = { term: 0, vote: '0', isDamaged: false }
   readonly #snapshots = new Map<number, OpenSnapshot>()
   #markedCommit = 0
+  #incarnation = 0
+  /** Damaged, and the database does not say so yet. */
+  #mustSettle = false
   readonly #checkpoints = new CheckpointRule(Math.random)
   #isMarkDirty = false
   #delayMs = 0
@@ -50,10 +54,15 @@ class DiskThread {
     this.#delayMs = delayMs
     const mark = this.#mark.read()
     const post = (message: FromDisk): void => this.#post(message)
-    const { hard } = this.#database.load(source, mark, post, mayBeDamaged)
+    const loaded = this.#database.load(source, mark, post, mayBeDamaged)
+    const { hard, incarnation, commit } = loaded
     this.#hard = hard
+    this.#mustSettle = hard.isDamaged
     if (hard.isDamaged) keepDamagedLog(file)
-    this.#markedCommit = mark?.commit ?? 0
+    this.#markedCommit = commit
+    this.#incarnation = incarnation
+    if (source === 'image') this.#markLife(mark)
+    this.#post({ type: 'loaded', loaded })
     this.#port.on('message', (message: ToDisk) => {
       switch (message.type) {
         case 'batch':
@@ -72,6 +81,17 @@ class DiskThread {
           this.#close()
       }
     })
+  }
+
+  /**
+   * The number of a start is a promise too: what the earlier ones have acknowledged may be lost, and with
+   * the number the others would not find out. Anything else is said by the first batch.
+   */
+  #markLife(mark: HighWater | undefined): void {
+    const incarnation = this.#incarnation
+    if (mark === undefined) this.#markAt(this.#database.last, this.#markedCommit)
+    else this.#mark.write({ ...mark, incarnation, commit: this.#markedCommit })
+    this.#mark.sync()
   }
 
   #openSnapshot(id: number): void {
@@ -98,11 +118,12 @@ class DiskThread {
     const start = performance.now()
     let bytes: number
     if (this.#delayMs > 0) stall(this.#delayMs)
+    if (this.#mustSettle) this.#settle()
     if (hasChange(batch.entries)) this.#markCommit(batch)
     try {
       bytes = this.#database.write(batch, (kept) => this.#lowerMark(kept))
     } catch (error) {
-      if (codeOf(error) !== 'SQLITE_FULL') throw error
+      if (!isDiskFull(error)) throw error
       this.#post({ type: 'full', seq: batch.seq, message: messageOf(error) })
       this.#checkpoint(true)
       return
@@ -139,10 +160,15 @@ class DiskThread {
     this.#mark.sync()
   }
 
+  #settle(): void {
+    this.#mustSettle = false
+    this.#database.settle(this.#hard)
+  }
+
   #markAt({ index, term, chain }: Place, commit: number): void {
     const place = { lastIndex: index, lastTerm: term, lastChain: chain }
-    this.#mark.write({ ...this.#hard, ...place, commit })
     this.#markedCommit = commit
+    this.#mark.write({ ...this.#hard, ...place, commit, incarnation: this.#incarnation })
   }
 
   /** Term and vote are promises: they must be in both places before anybody hears of them. */
@@ -159,7 +185,7 @@ class DiskThread {
     try {
       this.#database.checkpoint(makesRoom)
     } catch (error) {
-      if (codeOf(error) !== 'SQLITE_FULL') throw error
+      if (!isDiskFull(error)) throw error
     }
   }
 
@@ -185,10 +211,6 @@ function stall(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
-}
-
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
@@ -205,7 +227,9 @@ function failureOf(error: unknown, file: string): DiskFailureFields {
   if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB')
     return {
       code: 'DAMAGED',
-      message: `${file} is damaged (${text}). Restore the data directory from a backup`,
+      message:
+        `${file} is damaged (${text}). Restore the data directory from a backup if this member is alone; ` +
+        'if there are others, remove it and add it again with an empty one',
     }
   if (code === 'ERR_DLOPEN_FAILED' || code === 'MODULE_NOT_FOUND' || text.includes('bindings file'))
     return {

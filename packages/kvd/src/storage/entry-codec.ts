@@ -15,6 +15,8 @@ const LENGTH_BYTES = 4
 /** Behind index, term and chain. */
 const KIND_AT = 20
 const ID_BYTES_MAX = 0xff
+/** Of a proposal: more than any client may write (10 MiB), and little enough for a frame between members. */
+export const DATA_BYTES_MAX = 14 * 1024 * 1024
 
 /** The caller has reserved `PROPOSAL_BYTES`, and what id and data take. */
 export function writeProposal(writer: ByteWriter, { kind, id, data }: Proposal): void {

@@ -13,14 +13,22 @@ export interface HighWater {
   readonly lastIndex: number
   readonly lastTerm: number
   readonly lastChain: number
+  /** Of a damaged member it may be more than the log has. */
   readonly commit: number
+  /** Which start of the member has written this. */
+  readonly incarnation: number
+  /** The member does not count before the others have made it whole. */
+  readonly isDamaged: boolean
 }
 
 const SLOT_BYTES = 4096
-const MARK_BYTES = 60
+const MARK_BYTES = 72
 const CHECKSUM_AT = MARK_BYTES - 4
 const FILE_BYTES = 2 * SLOT_BYTES
-const MAGIC = 0x6877_6d33
+const MAGIC = 0x6877_6d35
+/** Of marks that end with the chain. */
+const MAGIC_BEFORE = 0x6877_6d33
+const CHECKSUM_AT_BEFORE = 56
 
 /**
  * The file `hwm`: two slots written in turn after every commit. A database that ends below it has
@@ -52,8 +60,10 @@ export class HighWaterFile {
   #readSlot(slot: number): HighWater | undefined {
     const bytes = Buffer.alloc(MARK_BYTES)
     const size = readSync(this.#fd, bytes, 0, MARK_BYTES, slot * SLOT_BYTES)
-    if (size < MARK_BYTES || bytes.readUInt32LE(0) !== MAGIC) return undefined
-    if (crc32(bytes.subarray(0, CHECKSUM_AT)) !== bytes.readUInt32LE(CHECKSUM_AT)) return undefined
+    const magic = bytes.readUInt32LE(0)
+    if (size < MARK_BYTES || (magic !== MAGIC && magic !== MAGIC_BEFORE)) return undefined
+    const checksumAt = magic === MAGIC ? CHECKSUM_AT : CHECKSUM_AT_BEFORE
+    if (crc32(bytes.subarray(0, checksumAt)) !== bytes.readUInt32LE(checksumAt)) return undefined
     return {
       seq: bytes.readDoubleLE(4),
       term: bytes.readDoubleLE(12),
@@ -62,10 +72,13 @@ export class HighWaterFile {
       lastTerm: bytes.readDoubleLE(36),
       commit: bytes.readDoubleLE(44),
       lastChain: bytes.readUInt32LE(52),
+      incarnation: magic === MAGIC ? bytes.readDoubleLE(56) : 0,
+      isDamaged: magic === MAGIC && bytes.readUInt32LE(64) !== 0,
     }
   }
 
-  write({ term, vote, lastIndex, lastTerm, lastChain, commit }: Omit<HighWater, 'seq'>): void {
+  write(mark: Omit<HighWater, 'seq'>): void {
+    const { term, vote, lastIndex, lastTerm, lastChain, commit, incarnation, isDamaged } = mark
     this.#seq += 1
     const slot = this.#slot
     slot.writeUInt32LE(MAGIC, 0)
@@ -76,6 +89,8 @@ export class HighWaterFile {
     slot.writeDoubleLE(lastTerm, 36)
     slot.writeDoubleLE(commit, 44)
     slot.writeUInt32LE(lastChain, 52)
+    slot.writeDoubleLE(incarnation, 56)
+    slot.writeUInt32LE(isDamaged ? 1 : 0, 64)
     slot.writeUInt32LE(crc32(slot.subarray(0, CHECKSUM_AT)), CHECKSUM_AT)
     writeSync(this.#fd, slot, 0, MARK_BYTES, (this.#seq % 2) * SLOT_BYTES)
   }

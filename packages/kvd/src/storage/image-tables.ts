@@ -2,7 +2,8 @@ import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
 import type { StoreStats } from '../store/stats.ts'
 import { DamageError } from './damage-error.ts'
-import type { EventRow, FromDisk, Image } from './messages.ts'
+import { mergeStep } from './merge-rule.ts'
+import type { Batch, EventRow, FromDisk, Image } from './messages.ts'
 import { minus, NOTHING, PackTable, plus, type Amount } from './pack-table.ts'
 import { nodeChecksum, textChecksum } from './records.ts'
 import { mergeRuns, RowWriter, type DiskNode, type DiskRow } from './rows.ts'
@@ -15,17 +16,11 @@ const SNAPSHOT_PACK_BYTES = 32 * 1024
 const PAGE_ROWS = 100
 /** Packs of so many bytes are merged at the latest, and no more than that at a time. */
 const MERGE_BYTES = 8 * 1024 * 1024
-/** What a batch merges at the least, so that a merge comes to an end. */
-const STEP_ROWS = 16
-const STEP_BYTES = 256 * 1024
-/** A batch merges more than it brings, or packs would pile up. */
-const STEP_FACTOR = 2
-/**
- * Of one that brings many rows at once, such as a whole image, only so many count: merging all of them
- * would hold up everybody. Unless too much waits already: a single entry may change a thousand nodes.
- */
-const STEP_BROUGHT_MAX = 1_000
-const BACKLOG_FACTOR = 4
+/** A batch drops more merged packs than it brings. */
+const DROP_FACTOR = 2
+
+/** What a batch has for these tables. */
+type ImageRows = Pick<Batch, 'packs' | 'events' | 'image'>
 
 /** What the tables hold for a start, besides rows and events. */
 export interface ImageState {
@@ -107,9 +102,10 @@ function nextPack(rows: Iterator<DiskRow>): Uint8Array | undefined {
 export const NO_IMAGE: ImageState = { applied: 0, storeIndex: 0, count: 0, stats: undefined }
 
 /**
- * The materialised store. Changed rows come in packs and stay in them; an image says that they stand
- * for the store at some entry; now and then the packs are merged into table `node`, a few rows with
- * each batch. So no batch carries much, and rows that change often are written there once.
+ * The materialised store. Changed rows come in packs and stay in them, and events in rows of their own;
+ * an image says that they stand for the store at some entry; now and then the packs are merged into
+ * table `node`, a few rows with each batch. So no batch carries much, and rows that change often are
+ * written there once.
  *
  *   pack 1 .. merged        in table `node`, being deleted
  *   merged + 1 .. packs     the newest rows of the image, over those in `node`
@@ -124,6 +120,7 @@ export class ImageTables {
   readonly #packs: PackTable
   readonly #putNode: Statement
   readonly #dropNode: Statement
+  readonly #putEvents: Statement
   #durable: Progress = { ...EMPTY, isClean: false }
   #next: Progress = this.#durable
   #merge: Merge | undefined
@@ -140,6 +137,7 @@ export class ImageTables {
       'INSERT OR REPLACE INTO node (path, value, created, modified, expire_ms, crc) VALUES (?, ?, ?, ?, ?, ?)',
     )
     this.#dropNode = db.prepare('DELETE FROM node WHERE path = ?')
+    this.#putEvents = db.prepare('INSERT OR REPLACE INTO event (last, body, crc) VALUES (?, ?, ?)')
   }
 
   /** Reads where the image stands. `load` comes next, unless the log alone is wanted. */
@@ -175,7 +173,7 @@ export class ImageTables {
       throw new DamageError(
         `${this.#file}: the store has ${count} nodes, ${state.nodes} were written`,
       )
-    this.#loadEvents(post)
+    for (const { body } of this.#eventRows(state)) post({ type: 'events', body })
   }
 
   *#nodes(): Generator<DiskRow> {
@@ -217,7 +215,7 @@ export class ImageTables {
     this.#readers += 1
     const { runs } = this.#packs.open(state.merged, state.packs)
     const rows = mergeRuns([...runs, this.#pagedNodes()])
-    const events: EventRow[] = this.#eventRows()
+    const events = this.#eventRows(state)
     const { applied, store_index: storeIndex, nodes: count } = state
     const stats: StoreStats = JSON.parse(state.stats)
     return {
@@ -237,50 +235,48 @@ export class ImageTables {
     this.#next = EMPTY
   }
 
-  #loadEvents(post: (message: FromDisk) => void): void {
-    for (const { body } of this.#eventRows()) post({ type: 'events', body })
-  }
-
-  #eventRows(): EventRow[] {
-    const rows = this.#db
-      .prepare<[], EventRow & { crc: number }>('SELECT * FROM event ORDER BY last')
-      .all()
-    for (const { last, body, crc } of rows)
+  /** Those of the image: later ones wait for the next, but are checked as well, or a wrong number would hide one. */
+  #eventRows({ store_index: end }: StateRow): EventRow[] {
+    const rows: EventRow[] = []
+    const select = this.#db.prepare<[], EventRow & { crc: number }>(
+      'SELECT * FROM event ORDER BY last',
+    )
+    for (const { last, body, crc } of select.iterate()) {
       if (typeof body !== 'string' || textChecksum(last, body) !== crc)
         throw new DamageError(`${this.#file}: table event, row ${last}, fails its checksum`)
-    return rows.map(({ last, body }) => ({ last, body }))
+      if (last <= end) rows.push({ last, body })
+    }
+    return rows
   }
 
   /**
-   * Takes packs, makes all of them the image when there is one, and moves some rows that wait in
-   * packs into table `node`. Returns about how many bytes were written.
+   * Takes packs and events, makes all of them the image when there is one, and moves some rows that
+   * wait in packs into table `node`. Returns about how many bytes were written.
    * @param entries of the batch that this belongs to: each may make a row that has to be merged
    */
-  write(packs: readonly Uint8Array[], image: Image | undefined, entries: number): number {
+  write({ packs, events, image }: ImageRows, entries: number): number {
     let brought = NOTHING
-    if (packs.length > 0 || image !== undefined) this.#clean()
+    const waiting = this.#next.image
+    if (packs.length + events.length > 0 || image !== undefined) this.#clean()
     for (const pack of packs) brought = plus(brought, this.#writePack(pack))
+    let bytes = 0
+    for (const { last, body } of events) {
+      this.#putEvents.run(last, body, textChecksum(last, body))
+      bytes += body.length
+    }
+    bytes += brought.bytes
     if (image !== undefined) this.#writeImage(image)
-    if (this.#readers > 0) return brought.bytes
-    this.#dropMerged(STEP_FACTOR * packs.length + 1)
-    const counted = this.#isBehind ? brought.rows : Math.min(brought.rows, STEP_BROUGHT_MAX)
-    const merged = this.#mergeSome({
-      rows: STEP_ROWS + STEP_FACTOR * (entries + counted),
-      bytes: Math.max(STEP_BYTES, STEP_FACTOR * brought.bytes),
-    })
-    return brought.bytes + merged
-  }
-
-  /** Far more rows wait in packs than a merge begins with. */
-  get #isBehind(): boolean {
-    const { rows, bytes } = this.#next.image
-    return rows > BACKLOG_FACTOR * this.#mergeRows || bytes > BACKLOG_FACTOR * MERGE_BYTES
+    if (this.#readers > 0) return bytes
+    this.#dropMerged(DROP_FACTOR * packs.length + 1)
+    const due = { rows: this.#mergeRows, bytes: MERGE_BYTES }
+    return bytes + this.#mergeSome(mergeStep({ entries, brought, waiting, due }))
   }
 
   /** Drops what an earlier process left behind the last image: the log has it. */
   #clean(): void {
     if (this.#next.isClean) return
     this.#packs.dropBehind(this.#next.lastPack)
+    this.#db.prepare('DELETE FROM event WHERE last > ?').run(this.#next.state?.store_index ?? 0)
     this.#next = { ...this.#next, isClean: true }
   }
 
@@ -292,10 +288,6 @@ export class ImageTables {
   }
 
   #writeImage(image: Image): void {
-    const putEvents = this.#db.prepare(
-      'INSERT OR REPLACE INTO event (last, body, crc) VALUES (?, ?, ?)',
-    )
-    for (const { last, body } of image.events) putEvents.run(last, body, textChecksum(last, body))
     this.#db.prepare('DELETE FROM event WHERE last < ?').run(image.eventFloor)
     const { state, lastPack, image: before, fresh } = this.#next
     this.#writeState({
@@ -319,11 +311,18 @@ export class ImageTables {
     this.#next = { ...this.#next, state }
   }
 
-  /** Begins when there is enough, and goes on until it has done so much. Returns the bytes moved. */
+  /** Begins whenever there is enough, and goes on until it has done so much. Returns the bytes moved. */
   #mergeSome(step: Amount): number {
-    this.#merge ??= this.#openMerge()
     let done = NOTHING
-    while (this.#merge !== undefined && done.rows < step.rows && done.bytes < step.bytes) {
+    let opened = 0
+    while (done.rows < step.rows && done.bytes < step.bytes) {
+      if (this.#merge === undefined) {
+        // What repeats few keys is read all the same.
+        if (opened >= step.bytes) break
+        this.#merge = this.#openMerge()
+        if (this.#merge === undefined) break
+        opened += this.#merge.amount.bytes
+      }
       const next = this.#merge.rows.next()
       if (next.done === true) this.#endMerge(this.#merge)
       else {

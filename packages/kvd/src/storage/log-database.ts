@@ -1,6 +1,8 @@
+import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import type { Database, Statement } from 'better-sqlite3'
 import type { Place } from '../raft/types.ts'
 import { DamageError } from './damage-error.ts'
+import { isDiskFull } from './disk-full.ts'
 import { ImageTables, NO_IMAGE, type OpenSnapshot } from './image-tables.ts'
 import { LogTable, ORIGIN } from './log-table.ts'
 import type {
@@ -13,6 +15,7 @@ import type {
   SnapshotHead,
 } from './messages.ts'
 import { textChecksum } from './records.ts'
+import { SyncError } from './sync-error.ts'
 import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
 import type { HighWater } from './high-water.ts'
 
@@ -34,7 +37,8 @@ const NEW_HARD: HardState = { term: 0, vote: '0', isDamaged: false }
 
 /**
  * The log and the materialised store in one SQLite file. Only the disk thread uses it: every
- * method blocks. One `write` is one transaction and, at the default settings, one fdatasync.
+ * method blocks. One `write` is one transaction and one fdatasync of the WAL, which SQLite leaves to us
+ * (docs/decisions/one-sqlite-file.md).
  */
 export class LogDatabase {
   readonly #db: Database
@@ -47,12 +51,17 @@ export class LogDatabase {
   readonly #images: ImageTables
   #last: Place = ORIGIN
   #incarnation = 1
+  /** Who has started, while there was no room to write that. */
+  #unwritten: Identity | undefined
+  /** The WAL: the same file from the first transaction to the end. */
+  #wal: number | undefined
 
   constructor(db: Database, file: string, mergeRows = Infinity) {
     this.#db = db
     this.#file = file
     preparePragmas(db)
     createTables(db)
+    this.#sync()
     const format = readFormat(db)
     if (format !== FORMAT)
       throw new DamageError(`${file} has format ${String(format)}, this kvd reads format ${FORMAT}`)
@@ -74,8 +83,8 @@ export class LogDatabase {
   }
 
   /**
-   * Reads and checks everything, handing it out in pieces; the last piece is `loaded`. A member that
-   * was there before is one start older afterwards.
+   * Reads and checks everything, handing it out in pieces. A member that was there before is one start older
+   * afterwards.
    * @param mark how far the log was acknowledged
    * @param mayBeDamaged what was acknowledged and is lost makes the member damaged, and is no error
    */
@@ -96,19 +105,30 @@ export class LogDatabase {
     )
     this.#last = log.last
     const hard = this.#judge(this.#loadHard(), mark, mayBeDamaged)
-    const { identity, incarnation } = this.#loadIdentity(source === 'image')
+    const { identity, incarnation } = this.#loadIdentity(source === 'image', mark)
+    // A mark comes ahead of changes of the members, and may speak of entries that come with them.
+    const vouched = mark?.commit ?? 0
     const loaded: Loaded = {
       identity,
       incarnation,
       hard,
-      commit: Math.max(state.applied, Math.min(mark?.commit ?? 0, log.last.index)),
+      commit: Math.max(state.applied, hard.isDamaged ? vouched : Math.min(vouched, log.last.index)),
       ...(source === 'image' ? state : NO_IMAGE),
       base: log.base,
       firstIndex: log.firstIndex,
       lastIndex: log.last.index,
     }
-    post({ type: 'loaded', loaded })
+    this.#sync()
     return loaded
+  }
+
+  /** What `load` found out of a damaged member must be here before anything moves the mark, which shows it. @throws SyncError */
+  settle(hard: HardState): void {
+    this.#db.transaction(() => {
+      this.#log.cut()
+      this.#writeHard(hard)
+    })()
+    this.#sync()
   }
 
   /** Finds pages that contradict each other; rows are checked one by one by whoever reads them. */
@@ -121,7 +141,7 @@ export class LogDatabase {
   #judge(hard: HardState, mark: HighWater | undefined, mayBeDamaged: boolean): HardState {
     const problem = mark === undefined ? undefined : this.#problemWith(mark, hard)
     if (problem !== undefined && !mayBeDamaged) throw problem
-    if (problem === undefined && !this.#log.isCut) return hard
+    if (problem === undefined && !this.#log.isCut && mark?.isDamaged !== true) return hard
     // Term and vote were synced in the mark before anybody heard of them.
     const { term, vote } = mark ?? hard
     if (term > hard.term) return { term, vote, isDamaged: true }
@@ -148,10 +168,7 @@ export class LogDatabase {
   }
 
   #lost(problem: string): DamageError {
-    return new DamageError(
-      `${this.#file} ${problem}: its write-ahead log is damaged. ` +
-        'Restore the data directory from a backup',
-    )
+    return new DamageError(`${this.#file} ${problem}: its write-ahead log is damaged`)
   }
 
   #loadHard(): HardState {
@@ -164,17 +181,33 @@ export class LogDatabase {
     return hard
   }
 
-  #loadIdentity(isStart: boolean): { identity: Identity | undefined; incarnation: number } {
+  /** With the WAL its number may be lost, and with the mark as well: none was there before in either. */
+  #loadIdentity(
+    isStart: boolean,
+    mark: HighWater | undefined,
+  ): { identity: Identity | undefined; incarnation: number } {
     const row = this.#db.prepare<[], IdentityRow>('SELECT * FROM identity').get()
     if (row === undefined && this.#last.index > 0)
       throw new DamageError(`${this.#file}: table identity is empty`)
-    if (row === undefined) return { identity: undefined, incarnation: 1 }
+    const known = Math.max(row?.incarnation ?? 0, mark?.incarnation ?? 0)
+    this.#incarnation = Math.max(1, known + (isStart ? 1 : 0))
+    const incarnation = this.#incarnation
+    if (row === undefined) return { identity: undefined, incarnation }
     const identity: Identity = { memberId: row.member, clusterId: row.cluster }
     if (identityChecksum(identity, row.incarnation) !== row.crc)
       throw new DamageError(`${this.#file}: table identity fails its checksum`)
-    this.#incarnation = row.incarnation + (isStart ? 1 : 0)
-    if (isStart) this.#writeIdentity(identity)
-    return { identity, incarnation: this.#incarnation }
+    if (isStart) this.#writeStart(identity)
+    return { identity, incarnation }
+  }
+
+  /** The mark says it as well, and has its room already: a full disk keeps nobody from starting. */
+  #writeStart(identity: Identity): void {
+    try {
+      this.#writeIdentity(identity)
+    } catch (error) {
+      if (!isDiskFull(error)) throw error
+      this.#unwritten = identity
+    }
   }
 
   #writeIdentity(identity: Identity): void {
@@ -184,13 +217,21 @@ export class LogDatabase {
   }
 
   /**
-   * Makes a batch durable. Throws SQLite's error after a rollback: nothing of the batch remains.
+   * Makes a batch durable. Throws SQLite's error after a rollback: nothing of the batch remains. After a
+   * SyncError all of it may: whoever gets one goes on no longer.
    * Returns about how many bytes that wrote.
    * @param replaces hears before the commit that entries are replaced, and where those end that stay
    */
   write(batch: Batch, replaces?: (kept: Place) => void): number {
+    const bytes = this.#transact(batch, replaces)
+    this.#sync()
+    return bytes
+  }
+
+  #transact(batch: Batch, replaces?: (kept: Place) => void): number {
     this.#begin.run()
     try {
+      if (this.#unwritten !== undefined) this.#writeIdentity(this.#unwritten)
       const kept = this.#keptBy(batch)
       if (batch.install !== undefined) {
         this.#images.clear()
@@ -201,17 +242,29 @@ export class LogDatabase {
       if (batch.hard !== undefined) this.#writeHard(batch.hard)
       if (batch.identity !== undefined) this.#writeIdentity(batch.identity)
       const entries = batch.entries.length === 0 ? 0 : last.index - batch.firstIndex + 1
-      const bytes = this.#images.write(batch.packs, batch.image, entries)
+      const bytes = this.#images.write(batch, entries)
       if (batch.compactTo > 0) this.#log.compact(batch.compactTo)
       if (kept !== undefined) replaces?.(kept)
       this.#commit.run()
       this.#last = last
+      this.#unwritten = undefined
       this.#images.settle(true)
       return batch.entries.length + bytes
     } catch (error) {
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK')
       this.#images.settle(false)
       throw error
+    }
+  }
+
+  /** Makes durable what was committed. @throws SyncError */
+  #sync(): void {
+    const wal = `${this.#file}-wal`
+    try {
+      this.#wal ??= openSync(wal, 'r+')
+      fdatasyncSync(this.#wal)
+    } catch (error) {
+      throw new SyncError(wal, error)
     }
   }
 
@@ -245,6 +298,7 @@ export class LogDatabase {
   }
 
   close(): void {
+    if (this.#wal !== undefined) closeSync(this.#wal)
     this.#db.close()
   }
 }

@@ -36,7 +36,8 @@ export class LogTable {
   readonly #file: string
   readonly #rows: EntryRows
   readonly #setBase: Statement
-  #isCut = false
+  /** Of the entries, those behind this one were damaged and left out, and are still there. */
+  #cutAt: number | undefined
   /** The row of the last entry that was found whole, and how many of its entries are. */
   #whole: { readonly idx: number; readonly count: number } | undefined
 
@@ -52,7 +53,7 @@ export class LogTable {
   /**
    * Checks every entry and hands out those that are wanted, in packs.
    * @param applied the store has all up to here; undefined to hand out everything
-   * @param mayBeCut what is damaged behind `applied`, and all that follows, is left out for good
+   * @param mayBeCut what is damaged behind `applied`, and all that follows, is left out: `cut` removes it
    * @throws DamageError
    */
   load(
@@ -110,16 +111,21 @@ export class LogTable {
       }
     } catch (error) {
       if (!(error instanceof DamageError) || last < applied) throw error
-      this.#isCut = true
+      this.#cutAt = last
     }
-    if (!this.#isCut) return
+  }
+
+  /** Entries that were left out go, if there are any. */
+  cut(): void {
+    if (this.#cutAt === undefined) return
+    this.#cutAt = undefined
     if (this.#whole === undefined) this.#rows.clear()
     else this.#rows.keep(this.#whole.idx, this.#whole.count)
   }
 
   /** Entries were damaged and left out. */
   get isCut(): boolean {
-    return this.#isCut
+    return this.#cutAt !== undefined
   }
 
   #loadBase(): Place {
@@ -212,6 +218,7 @@ export class LogTable {
   placeAt(index: number): Place | undefined {
     const base = this.#loadBase()
     if (base.index === index) return base
+    if (index > (this.#cutAt ?? Infinity)) return undefined
     return this.#rows.placeAt(index)
   }
 }

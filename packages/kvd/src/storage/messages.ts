@@ -36,15 +36,13 @@ export interface EventRow {
   readonly body: string
 }
 
-/** Makes the rows handed over so far the store at `applied`. */
+/** Makes the rows and events handed over so far the store at `applied`. */
 export interface Image {
   readonly applied: number
   readonly storeIndex: number
   /** Nodes of the store. */
   readonly count: number
   readonly stats: StoreStats
-  /** Events since the last image. */
-  readonly events: readonly EventRow[]
   /** Events below this index are forgotten. */
   readonly eventFloor: number
 }
@@ -64,8 +62,10 @@ export interface Batch {
   readonly identity: Identity | undefined
   /** Rows that changed since the last ones, as `packChanges` packs them; a start finds them once an image came. */
   readonly packs: readonly Uint8Array[]
+  /** Events since the last ones; a start finds them once an image came. */
+  readonly events: readonly EventRow[]
   readonly image: Image | undefined
-  /** A snapshot of another member, which `packs` and `image` hold, takes the place of store and log. */
+  /** A snapshot of another member, which `packs`, `events` and `image` hold, takes the place of store and log. */
   readonly install: Place | undefined
   /** Log entries up to here are dropped; 0 for none. */
   readonly compactTo: number
@@ -95,6 +95,7 @@ export interface Loaded {
   /** How many times this member was started, this time included. */
   readonly incarnation: number
   readonly hard: HardState
+  /** Entries up to here are committed, and are there; but a damaged log may lack some, or hold ones that were replaced. */
   readonly commit: number
   readonly applied: number
   readonly storeIndex: number

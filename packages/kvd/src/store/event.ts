@@ -1,4 +1,4 @@
-import { keyedJson, type NodeView, type Space } from './node.ts'
+import { keyedJson, type NodeView, type Shown, type Space } from './node.ts'
 import { escapeJson, isPlain } from './text.ts'
 
 export type Action =
@@ -84,12 +84,6 @@ export class StoreEvent implements EventHead {
     this.#wasAsked = true
     return shown
   }
-}
-
-export interface Shown {
-  readonly json: string
-  /** It has as many bytes as characters; false may mean that nobody looked. */
-  readonly isAscii: boolean
 }
 
 /** All watchers of a key ask for the same event in one turn. */

@@ -1,4 +1,4 @@
-import { compareText, escapeJson, quoteJson } from './text.ts'
+import { compareText, escapeJson, isPlain, quoteJson } from './text.ts'
 
 /** Trees that share one index and one history: cluster data, the users' keys, users and roles. */
 export const SPACES = ['cluster', 'keys', 'auth'] as const
@@ -81,6 +81,13 @@ export interface NodeView {
   readonly createdIndex: number
 }
 
+/** JSON, and what is known of it. */
+export interface Shown {
+  readonly json: string
+  /** It has as many bytes as characters; false may mean that nobody looked. */
+  readonly isAscii: boolean
+}
+
 /** JSON of a node in the wire's order of members (kvd.md 2.5). */
 function viewJson(view: NodeView, nowMs: number): string {
   return keyedJson(escapeJson(view.key), view, nowMs)
@@ -89,16 +96,21 @@ function viewJson(view: NodeView, nowMs: number): string {
 /**
  * The same for who has escaped the key already. The root shows neither key nor indexes. As one text,
  * with few parts: a leader makes two of them for each write.
- * @param isPlain the value is known to need no escaping
+ * @param isPlainValue it is known to need no escaping
  */
-export function keyedJson(key: string, view: NodeView, nowMs: number, isPlain = false): string {
+export function keyedJson(
+  key: string,
+  view: NodeView,
+  nowMs: number,
+  isPlainValue = false,
+): string {
   if (view.key === '/') return '{"dir":true}'
   const { value, expireAt, modifiedIndex, createdIndex } = view
   const dir = view.dir ? ',"dir":true' : ''
   const expiry = expireAt === 0 ? '' : expiryJson(expireAt, nowMs)
   if (value === undefined)
     return `{"key":"${key}"${dir}${expiry},"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
-  const text = isPlain ? value : escapeJson(value)
+  const text = isPlainValue ? value : escapeJson(value)
   return `{"key":"${key}","value":"${text}"${dir}${expiry},"modifiedIndex":${modifiedIndex},"createdIndex":${createdIndex}}`
 }
 
@@ -144,12 +156,17 @@ interface Level {
   at: number
 }
 
-/**
- * JSON of a node as a read shows it: one level of children, or all; hidden ones left out.
- * Without recursion: a tree may be as deep as a request line is long.
- */
-export function nodeJson(top: Node, listing: Listing): string {
-  if (top.children === undefined) return viewJson(bareView(top), listing.nowMs)
+/** A node as a read shows it: a directory with one level of children, or all; hidden ones left out. */
+export function showNode(top: Node, listing: Listing): Shown {
+  if (top.children !== undefined) return { json: listingJson(top, listing), isAscii: false }
+  const { key, value = '' } = top
+  const isAscii = isPlain(key) && isPlain(value)
+  const shownKey = isAscii ? key : escapeJson(key)
+  return { json: keyedJson(shownKey, bareView(top), listing.nowMs, isAscii), isAscii }
+}
+
+/** Without recursion: a tree may be as deep as a request line is long. */
+function listingJson(top: Node, listing: Listing): string {
   let text = ''
   const levels: Level[] = []
   const enter = (node: Node): void => {

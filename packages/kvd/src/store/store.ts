@@ -6,9 +6,10 @@ import {
   bareView,
   createNode,
   nameBelow,
-  nodeJson,
+  showNode,
   type Node,
   type NodeView,
+  type Shown,
   type Space,
 } from './node.ts'
 import { COUNTERS, createStats, type Counter, type StoreStats } from './stats.ts'
@@ -118,14 +119,14 @@ export class Store {
   }
 
   /** JSON of the node, `{"key":...}`, for a body `{"action":"get","node":...}`. */
-  read(read: Read): string | Refusal {
+  read(read: Read): Shown | Refusal {
     const node = this.#tree.find(read.space, read.key, this.#index)
     if (isRefusal(node)) {
       this.#stats.getsFail += 1
       return node
     }
     this.#stats.getsSuccess += 1
-    return nodeJson(node, read)
+    return showNode(node, read)
   }
 
   /** A file's value, without counting a read: for the server's own keys. */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { MemberId, Message } from '../raft/types.ts'
+import { DATA_BYTES_MAX } from '../storage/entry-codec.ts'
 import { CodecError } from '../store/byte-reader.ts'
 import {
   judgeGreeting,
@@ -14,8 +15,8 @@ import { PROTOCOL } from './link.ts'
 import { readMessages } from './message-codec.ts'
 
 const PATH = /^\/kvd\/raft\/v1\/(ctl|bulk)$/
-/** A frame that was all but full, and the longest entry behind it: an entry is never cut, and a client may write 10 MiB. */
-const FRAME_BYTES_MAX = 16 * 1024 * 1024
+/** A frame that was all but full, and the longest entry behind it: an entry is never cut. */
+const FRAME_BYTES_MAX = DATA_BYTES_MAX + 2 * 1024 * 1024
 /** A peer pings every 1.6 s: silence for so long means that it is gone (rafthttp ConnReadTimeout). */
 const DEAD_MS = 5_000
 

@@ -10,8 +10,11 @@ import { COUNTERS, createStats, type StoreStats } from '../store/stats.ts'
 // head (JSON), rows (as packChanges packs them) ..., events (JSON) ..., end (SHA-256 of all bytes before its frame)
 const KINDS = ['head', 'rows', 'events', 'end'] as const
 const HEAD_BYTES = 9
-/** A row is never cut, nor is an event: a little more than the longest of them. */
-const FRAME_BYTES_MAX = 128 * 1024 * 1024
+/**
+ * A row is never cut, nor is an event, which has a value and the one before it, 10 MiB each. A byte of them takes
+ * at most nine: a control character is escaped as JSON three times.
+ */
+const FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 /** Between whom, in which term, and of what. */
 export interface SnapshotTitle extends SnapshotHead {

@@ -111,6 +111,8 @@ export class SnapshotReceiver {
     }
     if (title === undefined || !parser.isWhole) throw new CodecError('the snapshot has no end')
     const { storeIndex: index, count, stats } = title
+    if (events.some(({ last }) => last > index))
+      throw new CodecError('the snapshot has events of a later store')
     store.finishLoad(
       { index, count, stats },
       events.flatMap(({ body }) => unpackEvents(body)),

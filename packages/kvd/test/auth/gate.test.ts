@@ -87,6 +87,25 @@ t.test('auth waits until the cluster has agreed on its version', async (tt) => {
   }
 })
 
+t.test('an answer that is longer than a text can be is refused', async (tt) => {
+  const { rules, changes, gate, store, user, grant } = await newGuarded()
+  store.apply(command({ op: 'set', space: 'cluster', time: 1, key: '/version', value: '2.3.0' }))
+  const cluster = new Cluster({ memberId: '1', clusterId: '2' }, store, new Roster(store))
+  const routes = authRoutes({ context: { cluster, gate: () => gate }, rules, changes })
+  await changes.createRole({ name: 'long', permissions: { read: [], write: [] } })
+  await grant('long', { read: [`/${'x'.repeat(1_000_000)}`] })
+  await user('many', { password: 'p', roles: Array<string>(600).fill('long') })
+  for (const [route, path] of [
+    ['/v2/auth/users/', '/v2/auth/users/many'],
+    ['/v2/auth/users', '/v2/auth/users'],
+  ] as const) {
+    const { responder, replies, replied } = newResponder()
+    routes.get(route)?.(as('root:r'), responder, path)
+    await replied
+    tt.match(replies, [[500, /json/, '{"message":"auth: the answer is too long"}']], path)
+  }
+})
+
 t.test('who may not be checked now is told to come again', async (tt) => {
   const { gate } = await newGuarded()
   const many = Array.from({ length: 66 }, (_, at) => gate.mayAccess(as(`u:${at}`), '/r/a', read))

@@ -3,7 +3,14 @@ import { createHash } from 'node:crypto'
 import type { Entry, Place } from '../../src/raft/types.ts'
 import type { Recovered } from '../../src/storage/disk.ts'
 import { entryChain, packEntries } from '../../src/storage/entry-codec.ts'
-import type { Batch, DiskOptions, HardState, Identity, Image } from '../../src/storage/messages.ts'
+import type {
+  Batch,
+  DiskOptions,
+  EventRow,
+  HardState,
+  Identity,
+  Image,
+} from '../../src/storage/messages.ts'
 import { packEvents } from '../../src/storage/records.ts'
 import { packChanges } from '../../src/storage/rows.ts'
 import { frames, CommandWriter, type Command } from '../../src/store/command.ts'
@@ -30,14 +37,15 @@ export const UNVOTED: Vote = { term: 0, vote: '0', isDamaged: false }
 
 const IDENTITY: Identity = { memberId: 'ce2a822cea30bfca', clusterId: '7e27652122e8b2ae' }
 
-/** The entry behind another one; `before` is undefined for the first of all. */
+/** The entry behind another one; `before` is undefined for the first of all, `request` for one of `ownKind`. */
 export function entryOf(
   before: Entry | undefined,
   term: number,
   request: Command | undefined,
+  ownKind: 'noop' | 'conf' = 'noop',
 ): Entry {
   const index = (before?.index ?? 0) + 1
-  const kind = request === undefined ? 'noop' : 'request'
+  const kind = request === undefined ? ownKind : 'request'
   const id = request === undefined ? '' : index.toString(16)
   const data = request === undefined ? new Uint8Array() : bytesOf(request)
   const entry = { index, term, kind, id, data } as const
@@ -103,7 +111,7 @@ function eventsFrom({ history, index: last }: Store, first: number): StoreEvent[
   return events
 }
 
-/** What a start found, as `stateOf` has it. @throws Error when rows do not make a store */
+/** What a start found, as `stateOf` has it; or why its rows do not make a store, which no plan has. */
 export function recoveredState(recovered: Recovered): string {
   const { identity, hard, base, lastIndex, applied } = recovered.loaded
   return stateOf({
@@ -113,8 +121,16 @@ export function recoveredState(recovered: Recovered): string {
     last: lastIndex,
     entries: recovered.entries,
     applied,
-    content: contentOf(storeOf(recovered)),
+    content: contentFound(recovered),
   })
+}
+
+function contentFound(recovered: Recovered): string {
+  try {
+    return contentOf(storeOf(recovered))
+  } catch (error) {
+    return `no store: ${String(error)}`
+  }
 }
 
 function storeOf({ loaded, rows, events }: Recovered): Store {
@@ -133,13 +149,14 @@ export class BatchMaker {
   readonly #plan: Plan
   #store: Store
   #applied: number
-  #imageEvent: number
+  /** Index of the last event that the disk was given. */
+  #event: number
 
   constructor(plan: Plan, recovered: Recovered) {
     this.#plan = plan
     this.#store = storeOf(recovered)
     this.#applied = recovered.loaded.applied
-    this.#imageEvent = recovered.loaded.storeIndex
+    this.#event = recovered.loaded.storeIndex
   }
 
   /** Steps must come in their order. */
@@ -163,30 +180,38 @@ export class BatchMaker {
   #restart(): void {
     this.#store = new Store({ historySize: HISTORY })
     this.#applied = 0
-    this.#imageEvent = 0
+    this.#event = 0
   }
 
-  #rows({ rows, commit }: Step): Pick<Batch, 'packs' | 'image'> {
-    if (rows === 'none') return { packs: [], image: undefined }
+  #rows({ rows, commit }: Step): Pick<Batch, 'packs' | 'events' | 'image'> {
+    if (rows === 'none') return { packs: [], events: [], image: undefined }
     for (; this.#applied < commit; this.#applied += 1) {
       const request = this.#plan.committed[this.#applied]
       if (request !== undefined) this.#store.apply(request)
     }
     const { tree, state } = this.#store.takeChanges()
     const packs = packChanges(tree, PACK_BYTES)
-    return { packs, image: rows === 'image' ? this.#image(state) : undefined }
+    const events = this.#events(rows === 'image')
+    return { packs, events, image: rows === 'image' ? this.#image(state) : undefined }
+  }
+
+  /** Ahead of an image a part of them, as of those that are more than a row. */
+  #events(all: boolean): EventRow[] {
+    const left = eventsFrom(this.#store, this.#event + 1)
+    const events = all ? left : left.slice(0, Math.ceil(left.length / 2))
+    const last = events.at(-1)?.index
+    if (last === undefined) return []
+    this.#event = last
+    return [{ last, body: packEvents(events) }]
   }
 
   #image(state: StoreState): Image {
     const { history, index: storeIndex } = this.#store
-    const events = eventsFrom(this.#store, this.#imageEvent + 1)
-    this.#imageEvent = storeIndex
     return {
       applied: this.#applied,
       storeIndex,
       count: state.count,
       stats: state.stats,
-      events: events.length === 0 ? [] : [{ last: storeIndex, body: packEvents(events) }],
       eventFloor: history.first,
     }
   }

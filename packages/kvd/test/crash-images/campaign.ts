@@ -114,7 +114,7 @@ class Campaign {
     const found = await look(directory)
     if ('refused' in found) return `${describe(image)}: refused, ${found.code}: ${found.refused}`
     const answered = plan.states.lastIndexOf(found.state)
-    const { incarnation } = image.said
+    const { incarnation, issued: issuedBefore } = image.said
     writeFiles(directory, image.files)
     const { length } = plan.steps
     const until = Math.min(length, answered + random.int(10, 30))
@@ -123,7 +123,7 @@ class Campaign {
       plan,
       random,
       count,
-      said: { answered, issued: answered, incarnation },
+      said: { answered, issued: answered, issuedBefore, incarnation },
     })
     return problem && `${describe(image)}, written on: ${problem}`
   }

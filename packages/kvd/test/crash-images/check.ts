@@ -71,12 +71,16 @@ function recoveredProblem(
   { said }: CrashImage,
   plan: Plan,
 ): string | undefined {
-  const { commit: committed, incarnation } = recovered.loaded
+  const { commit: committed, incarnation, lastIndex } = recovered.loaded
   if (found < 0) return `no state of the plan: ${recoveredState(recovered)}`
   if (found < said.answered || found > said.issued)
     return `step ${found}, but ${said.answered} was answered and ${said.issued} issued`
-  if (committed > (plan.steps[found - 1]?.commit ?? 0))
-    return `step ${found}, but entry ${committed} is committed`
+  // The mark may be that of the next step already, when that leaves what is there.
+  const next = found < Math.max(said.issued, said.issuedBefore) ? plan.steps[found] : undefined
+  const isAhead = next !== undefined && !next.replaces && next.install === undefined
+  const told = isAhead ? next.commit : (plan.steps[found - 1]?.commit ?? 0)
+  if (committed > Math.min(told, lastIndex))
+    return `step ${found}, which ends at ${lastIndex}, but entry ${committed} is committed`
   if (incarnation <= said.incarnation && found > 0)
     return `incarnation ${incarnation} came before, with ${said.incarnation}`
   return undefined

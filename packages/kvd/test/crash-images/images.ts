@@ -21,6 +21,8 @@ export interface Said {
   /** The last step that was answered, and the last one that was issued. */
   readonly answered: number
   readonly issued: number
+  /** The last one that an earlier life has issued. */
+  readonly issuedBefore: number
   /** Of the last start that had opened the disk; 0 for none. */
   readonly incarnation: number
 }
@@ -128,7 +130,7 @@ export function* lyingImages(
   }
 }
 
-export const NOTHING_SAID: Said = { answered: 0, issued: 0, incarnation: 0 }
+export const NOTHING_SAID: Said = { answered: 0, issued: 0, issuedBefore: 0, incarnation: 0 }
 
 /** Follows what the writer says. */
 export class Progress {
@@ -147,9 +149,13 @@ export class Progress {
     const [what = '', seq, incarnation] = call.text.split(' ')
     if (what === 'answered') this.#said = { ...this.#said, answered: Number(seq) }
     if (what === 'issued') this.#said = { ...this.#said, issued: Number(seq) }
-    // What a start did not find cannot come back.
-    if (what === 'opened')
-      this.#said = { ...this.#said, issued: Number(seq), incarnation: Number(incarnation) }
+    if (what === 'opened') this.#start(Number(seq), Number(incarnation))
+  }
+
+  /** What a start did not find cannot come back. */
+  #start(found: number, incarnation: number): void {
+    const issuedBefore = Math.max(this.#said.issued, this.#said.issuedBefore)
+    this.#said = { ...this.#said, issued: found, issuedBefore, incarnation }
   }
 }
 

@@ -100,6 +100,8 @@ class PlanMaker {
     if (rows === 'image') this.#takeImage()
     const vote = isNewTerm ? this.#vote : undefined
     const compactTo = this.#compact()
+    // Who catches up is told of entries and that they are committed at once.
+    if (rows === 'none' && random.chance(replaces ? 0.8 : 0.3)) this.#commit = this.#last
     const commit = this.#commit
     return { seq, entries, vote, commit, rows, compactTo, install: undefined, replaces }
   }
@@ -123,7 +125,8 @@ class PlanMaker {
       const isNoop = term > this.#term(this.#last)
       const next = isNoop ? undefined : this.#commands.next()
       if (next?.done === true) throw new Error('the plan ran out of commands')
-      const entry = entryOf(this.#log.at(-1)?.entry, term, next?.value)
+      const kind = this.#random.chance(0.5) ? 'conf' : 'noop'
+      const entry = entryOf(this.#log.at(-1)?.entry, term, next?.value, kind)
       this.#log.push({ entry, command: next?.value })
       return entry
     })

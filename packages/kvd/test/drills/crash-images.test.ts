@@ -7,9 +7,9 @@ import { STRACE, toolSkip } from '../helpers/tools.ts'
 
 // The disk thread loses power at any moment (correctness.md 5). Its system calls are recorded and
 // played back up to some call; of what no sync had made durable, nothing, all, or some parts are kept;
-// a start must then find everything that was answered. FLOTILLA_CRASH_IMAGES=20000 for a long run,
-// FLOTILLA_CRASH_IMAGES_SEED to replay one; a failure names the seed of its plan, which
-// `node build-test/test/crash-images/main.js images SEED 400` plays alone.
+// a start must then find everything that was answered. FLOTILLA_CRASH_IMAGES=20000 for a long run, with
+// FLOTILLA_TEST_MINUTES=120; FLOTILLA_CRASH_IMAGES_SEED to replay one; a failure names the seed of its
+// plan, which `node build-test/test/crash-images/main.js images SEED 400` plays alone.
 
 const seed = seedFrom('FLOTILLA_CRASH_IMAGES_SEED') % 2 ** 31
 const images = countFrom('FLOTILLA_CRASH_IMAGES', 300)

@@ -103,7 +103,7 @@ async function untilWritten(store: StoreProcess, into: Map<string, string>): Pro
   into.set('/full/again', 'again')
 }
 
-/** A start on a full disk: an existing tree is served or the file is named, a new one is refused. */
+/** A start on a full disk: an existing tree is served, a new one is refused. */
 async function checkFullAtStart(tt: Test, data: string, dir: string, count: number): Promise<void> {
   const copy = join(dir, 'copy')
   const sandbox = await openSandbox(dir, 'size=16m')
@@ -111,19 +111,34 @@ async function checkFullAtStart(tt: Test, data: string, dir: string, count: numb
   const { wrapper } = sandbox
   const first = await launch({ dir: copy, wrapper })
   for (let n = 0; n < 100; n += 1) await put(first, `/some/${n}`, `${n}`)
-  await first.kill('SIGKILL')
   const ballast = join(dir, 'ballast')
-  sandbox.shell(`cat /dev/zero > '${ballast}' 2>/dev/null; true`)
+  const fill = (): string => sandbox.shell(`cat /dev/zero >> '${ballast}' 2>/dev/null; true`)
+  fill()
+  // Whoever is refused empties the log, which leaves room once more.
+  let value = '0'
+  for (let n = 1; ; n += 1, fill()) {
+    const next = `${n}`.repeat(50_000)
+    if ((await put(first, '/some/0', next)).status >= 500) break
+    value = next
+  }
+  await first.kill('SIGKILL')
+  fill()
 
   const again = await tryLaunch({ dir: copy, wrapper })
   if ('store' in again) {
-    tt.equal(
-      (await see(again.store)).nodes.size,
-      101,
-      'an existing tree is served from a full disk',
-    )
+    const { nodes } = await see(again.store)
+    tt.equal(nodes.size, 101, 'an existing tree is served from a full disk')
+    tt.ok(nodes.get('/some/0')?.value === value, 'up to the last write that was acknowledged')
+    tt.equal((await put(again.store, '/some/1', 'more')).status, 500)
     await again.store.kill('SIGKILL')
-  } else checkRefusal(tt, 'a start on a full disk', again.exit, copy)
+  } else if (isKvd) tt.fail(`it refused to start: ${again.exit.stderr}`)
+  else checkRefusal(tt, 'a start on a full disk', again.exit, copy)
+
+  if (isKvd) {
+    const forced = await tryLaunch({ dir: copy, wrapper, flags: ['--force-new-cluster'] })
+    if ('store' in forced) tt.fail('it goes on alone, which is on no disk')
+    else checkRefusal(tt, 'a forced start on a full disk', forced.exit, copy)
+  }
 
   const fresh = await tryLaunch({ dir: data, wrapper })
   if ('store' in fresh) {

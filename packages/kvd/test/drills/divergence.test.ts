@@ -60,7 +60,7 @@ async function falsify(directory: string, key: string): Promise<void> {
   store.load({ index, count, stats }, rows, events.slice(-1))
   store.apply(set(key, { value: 'something else' }))
   const packs = packChanges(store.takeChanges().tree, 1 << 20)
-  const image = { applied, storeIndex: index, count, stats, events: [], eventFloor: 0 }
+  const image = { applied, storeIndex: index, count, stats, eventFloor: 0 }
   const nothing = { hard: undefined, identity: undefined, install: undefined }
   const entries = new Uint8Array()
   await commit(disk, {
@@ -70,6 +70,7 @@ async function falsify(directory: string, key: string): Promise<void> {
     firstIndex: 0,
     commit: known,
     packs,
+    events: [],
     image,
     compactTo: 0,
   })

@@ -66,9 +66,11 @@ function at(low: number, high: number, call: Fault['call'], file: string): Omit<
 }
 
 /** The first ones at the start, the others while it serves. */
-const errors = [
+const errors: readonly (Omit<Fault, 'errno'> & Partial<Fault>)[] = [
   at(1, 6, 'sync', 'kvd.db-wal'),
   at(20, 80, 'sync', 'kvd.db-wal'),
+  // Found out only then: what is written is as lost as after any other failure.
+  { ...at(20, 80, 'sync', 'kvd.db-wal'), errno: 'ENOSPC' },
   at(1, 8, 'write', 'kvd.db-wal'),
   at(60, 300, 'write', 'kvd.db-wal'),
   at(2, 4, 'sync', 'kvd.db'),
@@ -78,14 +80,14 @@ const errors = [
 
 for (const fault of errors)
   t.test(
-    `an I/O error ends the process, and nothing answered is lost: ${fault.call} ${fault.nth} of ${fault.file} (seed ${seed})`,
+    `an I/O error ends the process, and nothing answered is lost: ${fault.call} ${fault.nth} of ${fault.file}, ${fault.errno ?? 'EIO'} (seed ${seed})`,
     { skip, timeout: 120_000 },
     async (tt) => {
       const scratch = scratchDir()
       tt.teardown(() => scratch.remove())
       const dir = join(scratch.path, 'data')
       mkdirSync(dir)
-      const wrapper = faultWrapper(shim, { ...fault, errno: 'EIO' })
+      const wrapper = faultWrapper(shim, { errno: 'EIO', ...fault })
       const begun = await tryLaunch({ dir, flags, wrapper })
       const written = 'store' in begun ? await write(begun.store, 'eio', WRITES_MAX) : undefined
       const exit = 'store' in begun ? await begun.store.exited : begun.exit

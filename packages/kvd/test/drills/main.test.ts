@@ -1,6 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -218,7 +226,14 @@ t.test('--wal-dir moves the files', async (tt) => {
   const store = await launch({ dir: join(dir, 'data'), flags: ['--wal-dir', join(dir, 'wal')] })
   await store.kill('SIGTERM')
   tt.equal(existsSync(join(dir, 'wal/kvd.db')), true)
-  tt.equal(existsSync(join(dir, 'data/member')), false)
+  tt.same(readdirSync(join(dir, 'data/member')), [])
+  const flags = ['--wal-dir', join(dir, 'wal'), '--proxy', 'on']
+  for (const isOld of [false, true]) {
+    if (isOld) rmSync(join(dir, 'data/member'), { recursive: true })
+    const again = await launch({ dir: join(dir, 'data'), flags })
+    await again.kill('SIGTERM')
+    tt.match(again.log(), 'the server is already initialized as member before')
+  }
 })
 
 t.test('one data directory serves one kvd, and can be printed when it rests', async (tt) => {

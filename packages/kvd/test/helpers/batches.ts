@@ -42,6 +42,7 @@ export class Batches {
       commit: 0,
       identity,
       packs: [],
+      events: [],
       image: undefined,
       install: undefined,
       compactTo: 0,
@@ -74,19 +75,19 @@ export function imageOf(
   store: Store,
   applied: number,
   packBytes = 60,
-): Pick<Batch, 'packs' | 'image'> {
+): Pick<Batch, 'packs' | 'events' | 'image'> {
   const { tree, state } = store.takeChanges()
   const { first, last } = store.history
   const events = Array.from({ length: last - first + 1 }, (_, at) => store.history.at(first + at))
   const kept = events.filter((event): event is StoreEvent => event !== undefined)
   return {
     packs: packChanges(tree, packBytes),
+    events: kept.length === 0 ? [] : [{ last, body: packEvents(kept) }],
     image: {
       applied,
       storeIndex: state.index,
       count: state.count,
       stats: state.stats,
-      events: kept.length === 0 ? [] : [{ last, body: packEvents(kept) }],
       eventFloor: first,
     },
   }

@@ -31,6 +31,8 @@ export interface ClientPortOptions {
   readonly context?: Partial<HttpContext>
   /** Serves https. */
   readonly tls?: TlsIdentity
+  /** By which new connections wait for each other. */
+  readonly elapsedMs?: () => number
 }
 
 /** The client port of a member that was just made, in this process, over a disk in memory. */
@@ -100,7 +102,8 @@ export async function openClientPort(
   const route = router.route.bind(router)
   const sockets = new WatchSockets(context)
   const full = createFullServer({ route, upgrade: sockets.upgrade.bind(sockets) })
-  const clients = new ClientListener({ full, route, logger, fdLimit, tls: options.tls })
+  const { tls, elapsedMs = () => performance.now() } = options
+  const clients = new ClientListener({ full, route, logger, fdLimit, tls, elapsedMs })
   const { client: port } = await freePorts()
   const url = `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
   await clients.listen(new URL(url))

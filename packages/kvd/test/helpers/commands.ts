@@ -42,7 +42,7 @@ export function applied(store: Store, entry: Command): StoreEvent {
 }
 
 /** An outcome as a short text: the event's JSON, `CODE cause @index`, or `nothing`. */
-export function textOf(outcome: StoreEvent | Refusal | string | undefined): string {
+export function textOf(outcome: { readonly json: string } | Refusal | string | undefined): string {
   if (outcome === undefined) return 'nothing'
   if (typeof outcome === 'string') return outcome
   return isRefusal(outcome) ? `${outcome.code} ${outcome.cause} @${outcome.index}` : outcome.json

@@ -5,7 +5,7 @@ import { Cluster } from '../../src/cluster.ts'
 import { Machine } from '../../src/machine.ts'
 import { newBirth } from '../../src/membership/birth.ts'
 import { PeerPort } from '../../src/peer-port.ts'
-import { Peers, type PeersOptions } from '../../src/peers.ts'
+import { Peers, type PeersListener, type PeersOptions } from '../../src/peers.ts'
 import { Store } from '../../src/store/store.ts'
 import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
 import { LogLines } from './log-lines.ts'
@@ -18,6 +18,19 @@ export interface OpenPeers {
   readonly peers: Peers
   readonly log: LogLines
   readonly cluster: Cluster
+}
+
+const nothing = (): void => undefined
+
+/** Who hears what the peers say, and does nothing about it. */
+export const DEAF: PeersListener = {
+  receive: nothing,
+  unreachable: nothing,
+  silent: nothing,
+  unsent: nothing,
+  install: nothing,
+  removed: nothing,
+  isDamaged: () => false,
 }
 
 /** What one member of a new cluster has to do with the others; closed with the test. */

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { memberId } from '../../src/cluster.ts'
 import { newBirth } from '../../src/membership/birth.ts'
 import type { MemberId, Message } from '../../src/raft/types.ts'
-import type { Birth, Network } from '../../src/replica/options.ts'
+import type { Birth, Network, ReplicaOptions } from '../../src/replica/options.ts'
 import { Replica } from '../../src/replica/replica.ts'
 import { Store } from '../../src/store/store.ts'
 import { silent } from './alone.ts'
@@ -27,24 +27,22 @@ export function urlOf(name: string): string {
   return `http://${name}:2380`
 }
 
+type LabOptions = Pick<Partial<ReplicaOptions>, 'snapshotCount' | 'gatherMs'>
+
 /** Several replicas in this process, each over a disk in memory, between them a network that the test may cut. */
 export class ReplicaLab {
   /** The wall clock of all: it stands still unless the test moves it. */
   readonly clock = { now: NOW }
   readonly #tt: Test
-  readonly #snapshotCount: number
+  readonly #options: LabOptions
   readonly #members = new Map<string, LabMember>()
   readonly #cut = new Set<string>()
   readonly #clusterId: string
 
   /** Members who begin a cluster together. They run until the test ends. */
-  constructor(
-    tt: Test,
-    names: readonly string[],
-    { snapshotCount = 10_000 }: { readonly snapshotCount?: number } = {},
-  ) {
+  constructor(tt: Test, names: readonly string[], options: LabOptions = {}) {
     this.#tt = tt
-    this.#snapshotCount = snapshotCount
+    this.#options = options
     const initialCluster = new Map(names.map((name) => [name, [urlOf(name)]]))
     const births = names.map(
       (name) => [name, newBirth({ name, initialCluster, token: TOKEN })] as const,
@@ -89,7 +87,8 @@ export class ReplicaLab {
       forcesAlone: undefined,
       logger: silent,
       file: `/${name}/kvd.db`,
-      snapshotCount: this.#snapshotCount,
+      snapshotCount: 10_000,
+      ...this.#options,
       tickMs: TICK_MS,
       electionTicks: ELECTION_TICKS,
       requestTimeoutMs: 7000,

@@ -2,7 +2,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { Routes } from '../../src/http/router.ts'
 import { openClientPort } from '../helpers/client-port.ts'
+import { freePorts } from '../helpers/store-process.ts'
 import {
   Exchange,
   exchange,
@@ -342,3 +344,65 @@ t.test(
     tt.match(error, { code: 'ECONNREFUSED' })
   },
 )
+
+/** Ends of TCP connections in this process, clients' and servers'. */
+function openEnds(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+}
+
+/** Those of earlier tests may still be closing. */
+async function untilNoneIsOpen(): Promise<void> {
+  while (openEnds() > 0) await turn()
+}
+
+t.test('of clients that come together none is served before all are there', async (tt) => {
+  await untilNoneIsOpen()
+  const counts: number[] = []
+  const routes: Routes = new Map([
+    [
+      '/count',
+      (_request, responder) => {
+        counts.push(openEnds())
+        responder.reply(200, '', '')
+      },
+    ],
+  ])
+  // Of a clock that only goes on when it is asked the machine cannot take any time.
+  let elapsed = 0
+  const { port } = await openClientPort(tt, { routes, elapsedMs: () => (elapsed += 0.05) })
+  const sent = get('/count')
+  const clients = await Promise.all(Array.from({ length: 60 }, () => Exchange.open(port)))
+  await Promise.all(clients.map((client) => client.send(sent.text)))
+  for (const client of clients) {
+    tt.equal((await client.replies([sent]))[0]?.status, 200)
+    client.socket.destroy()
+  }
+  tt.equal(counts[0], 120, 'both ends of all')
+})
+
+t.test(
+  'drain: what a client has sent before it was read for the first time is answered',
+  async (tt) => {
+    const { port, clients } = await openClientPort(tt)
+    await untilNoneIsOpen()
+    const sent = get('/version')
+    const client = await Exchange.open(port)
+    client.socket.write(sent.text)
+    while (openEnds() < 2) await turn()
+    clients.drain()
+    const [reply] = await client.replies([sent])
+    tt.equal(reply?.status, 200)
+    await client.untilOver()
+  },
+)
+
+t.test('drain: a port that is opened meanwhile takes nobody', async (tt) => {
+  const { clients } = await openClientPort(tt)
+  clients.drain()
+  const { client } = await freePorts()
+  await clients.listen(new URL(`http://127.0.0.1:${client}`))
+  const refused = await once(connect(client, '127.0.0.1'), 'connect').catch(
+    (error: unknown) => error,
+  )
+  tt.match(refused, { code: 'ECONNREFUSED' })
+})

@@ -367,3 +367,22 @@ t.test('metrics have the names of the original, and ours', async (tt) => {
       tt.fail(`no line of Prometheus' format: ${line}`)
   tt.equal((await send(member, 'POST', '/metrics')).status, 200, 'any method')
 })
+
+t.test(
+  'a member that is told that it has lost something serves nobody from then on',
+  async (tt) => {
+    const { port, replica } = await openClientPort(tt)
+    tt.equal((await ask(port, get('/v2/keys/'))).status, 200)
+    Object.defineProperty(replica, 'isDamaged', { value: true })
+    for (const path of ['/v2/keys/', '/v2/keys/?quorum=true', '/v2/members', '/v2/machines']) {
+      const { status, headers, body } = await ask(port, get(path))
+      tt.equal(status, 503, path)
+      tt.equal(headers['x-kvd-diverged'], 'true', 'a proxy asks the next one')
+      tt.match(body, /"cause":"etcdserver: this member has lost what it had acknowledged/)
+    }
+    tt.equal((await ask(port, get('/version'))).status, 200)
+    const upgrade = ['Connection: Upgrade', 'Upgrade: websocket']
+    const watch = { text: requestText('GET', '/kvd/v1/watch', upgrade) }
+    tt.match(await ask(port, watch), { status: 503, headers: { 'x-kvd-diverged': 'true' } })
+  },
+)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { aloneLog, type AloneOptions } from '../../src/membership/alone.ts'
+import { aloneLog, committedUpTo, type AloneOptions } from '../../src/membership/alone.ts'
 import { decodeChange, encodeChange, type MemberChange } from '../../src/membership/change.ts'
 import type { Entry } from '../../src/raft/types.ts'
 import { entryChain } from '../../src/storage/entry-codec.ts'
@@ -120,6 +120,12 @@ t.test('what was committed stays, and the others are removed', async (tt) => {
   for (const [what, given, kept, added] of cases) {
     const log = aloneLog({ ...own, ...given })
     tt.same(log.kept, given.entries.slice(0, kept), what)
+    const last = given.entries[kept - 1]?.index ?? 0
+    tt.equal(
+      committedUpTo({ ...own, ...given }),
+      Math.max(given.commit, last),
+      `${what}: up to where`,
+    )
     tt.same(log.added.map(textOf), added, what)
   }
 })

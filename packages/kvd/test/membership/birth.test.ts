@@ -235,7 +235,13 @@ t.test('a member without data asks the others what it may become', async (tt) =>
     code: 'BOOTSTRAP',
     message: `member ${id} has already been bootstrapped`,
   })
-  const running = await openPeer(tt, [])
+  await tt.rejects(
+    birthOf(options(peer, 'existing')),
+    { message: /could not retrieve cluster information/ },
+    'nor does it know anybody else',
+  )
+  const other = { ...known, id: '2', peerURLs: ['http://127.0.0.1:3'] }
+  const running = await openPeer(tt, [other])
   await tt.rejects(birthOf(options(running, 'existing')), { message: /member count is unequal/ })
 })
 

@@ -93,6 +93,7 @@ t.test('the first one that tells of a cluster is believed', async (tt) => {
   const useless: [answer: RequestListener, reason: RegExp][] = [
     [says('ab', 500, member), /\/members answered 500$/],
     [says('ab', 200, 'no members'), /^the answer is no list of members$/],
+    [says('ab', 200, '[]'), /^it knows no members yet$/],
     [says('ab', 200, 'x'.repeat(5 << 20)), /^more than 4194304 bytes$/],
     [says('', 200, member), /^the answer names no cluster$/],
     [says('no id', 200, member), /^the answer names no cluster$/],

@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http'
 import t from 'tap'
 import { Director } from '../../src/proxy/director.ts'
 import { Forwarder } from '../../src/proxy/forward.ts'
+import { Liveness } from '../../src/proxy/liveness.ts'
 import { ProxyMetrics } from '../../src/proxy/proxy-metrics.ts'
 import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
 import { LogLines } from '../helpers/log-lines.ts'
@@ -26,6 +27,8 @@ const ANSWERS = {
     response.writeHead(503, { 'X-Kvd-Diverged': 'true' }).end('x'.repeat(8 << 20)),
   busy: (_request, response) => response.writeHead(503).end('busy'),
   'hangs up': (request) => request.socket.destroy(),
+  // As a machine without power does on a connection made before.
+  'is gone': () => {},
 } satisfies Record<string, RequestListener>
 
 type Kind = keyof typeof ANSWERS
@@ -81,7 +84,19 @@ const CASES: readonly Case[] = [
   },
 ]
 
-for (const { members, method, asked, status, body, isDiverged, left } of CASES)
+const GONE: readonly Case[] = [
+  { members: ['is gone', 'good'], method: 'GET', asked: 2, ...good, left: [1] },
+  {
+    members: ['is gone', 'good'],
+    method: 'PUT',
+    asked: 1,
+    ...none,
+    body: '{"message":"proxy: unable to get response from 1 endpoint(s)"}',
+    left: [1],
+  },
+]
+
+for (const { members, method, asked, status, body, isDiverged, left } of [...CASES, ...GONE])
   t.test(
     `${method} to members of which one after the other is ${members.join(', ')}`,
     async (tt) => {
@@ -101,15 +116,21 @@ for (const { members, method, asked, status, body, isDiverged, left } of CASES)
       const tls = await openTlsIdentity({ config: PLAIN, logger: log.logger, nowMs: Date.now })
       tt.teardown(() => tls.close())
       const metrics = new ProxyMetrics()
+      // Without limits to connections whoever is gone is found as well.
+      const limitMs = members.includes('is gone') ? 0 : 60_000
       const forwarder = new Forwarder({
         director,
         logger: log.logger,
         metrics,
         tls,
         nowMs: () => 0,
-        dialMs: 60_000,
-        writeMs: 60_000,
+        dialMs: limitMs,
+        writeMs: limitMs,
         readMs: 0,
+        liveness: new Liveness(
+          1,
+          async ({ origin }) => await Promise.resolve(members[urls.indexOf(origin)] !== 'is gone'),
+        ),
       })
       tt.teardown(() => forwarder.close())
       const proxy = await openServer(tt, (request, response) => {
@@ -127,7 +148,7 @@ for (const { members, method, asked, status, body, isDiverged, left } of CASES)
         director.available(0),
         left.map((at) => urls[at]),
       )
-      const told = log.lines.filter((line) => line.includes('holds something else')).length
+      const told = log.lines.filter((line) => line.includes('does not hold what')).length
       tt.equal(told, members.slice(0, asked).filter((kind) => kind.startsWith('diverged')).length)
       const counted = /^etcd_proxy_handled_total\{method="\w+",code="(\d+)"\} 1$/m
       tt.equal(counted.exec(await metrics.text())?.[1], status === 502 ? undefined : String(status))

@@ -31,13 +31,30 @@ t.test('damage is on the disk before anything is added to the log', async (tt) =
   tt.notOk(bench.core.hasReady(), 'once')
 })
 
-t.test('what is known to be committed ends with a damaged log', async (tt) => {
+/** A damaged member c of term 2 with a log of two entries, whose mark says that five were committed. */
+function claiming(): Bench {
   const start = { term: 2, log: [1, 1], commit: 0, isDamaged: true }
   const log = { index: 0, term: 0, chain: 0, entries: logOf([1, 1]) }
   const hard = { term: 2, vote: 'a', commit: 5, isDamaged: true }
   const conf = { voters: three, learners: [] }
-  const options = { start: { hard, conf, log, applied: 0 } }
-  tt.equal(new Bench('c', three, { ...start, options }).core.view.log.commit, 2)
+  return new Bench('c', three, { ...start, options: { start: { hard, conf, log, applied: 0 } } })
+}
+
+t.test('of a damaged log only what the store has is taken for committed', async (tt) => {
+  const { core } = claiming()
+  tt.equal(core.view.log.commit, 0, 'others may have replaced the rest')
+  tt.equal(core.view.hard.commit, 5, 'the disk goes on saying what is known')
+})
+
+t.test('a damaged member is whole only when it knows all that it once knew', async (tt) => {
+  const bench = claiming()
+  const entries = logOf([1, 1, 2, 2, 2])
+  const prev = { prevIndex: 2, prevTerm: 1, prevChain: entries[1]?.chain ?? 0 }
+  const whole = { type: 'whole', life: 1, index: 5, lastTerm: 2 } as const
+  bench.receive('a', 2, { type: 'app', ...prev, entries: entries.slice(2), commit: 4 })
+  tt.ok(bench.receive('a', 2, whole).core.view.isDamaged, 'it was told less')
+  bench.receive('a', 2, { type: 'hb', commit: 5, life: 1, readBatch: 0, clusterMs: 0 })
+  tt.notOk(bench.receive('a', 2, whole).core.view.isDamaged)
 })
 
 t.test('a damaged member does not count for a commit, a read or the quorum', async (tt) => {

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { isRefusal } from '../../src/store/errors.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -212,4 +213,50 @@ t.test('changes of members are judged, whoever they are proposed to', async (tt)
   await until(() => isTold)
   tt.same(new Set(replica.machine.conf.voters), new Set([leaderId, idOf(stays)]))
   tt.match(await putAt(lab.member(stays), '/k'), '"action":"set"', 'two of two go on')
+})
+
+/** A leader that nobody answers, with so many proposals under way that later ones gather. */
+async function crowd(lab: ReplicaLab): Promise<{ leader: LabMember; told: string[] }> {
+  const name = await lab.leader()
+  const leader = lab.member(name)
+  for (const other of NAMES) if (other !== name) lab.cut(other)
+  const told: string[] = []
+  for (let count = 0; count < 100; count += 1)
+    leader.replica.propose(set('/k'), (outcome) => told.push(textOf(outcome)))
+  await turn()
+  for (let count = 0; count < 5; count += 1)
+    leader.replica.propose(set('/k'), (outcome) => told.push(textOf(outcome)))
+  return { leader, told }
+}
+
+t.test('what comes while the batch of a crowd is not committed leaves when it is', async (tt) => {
+  const lab = new ReplicaLab(tt, NAMES, { gatherMs: 60_000 })
+  const before = lab.member(await lab.leader()).replica.lastIndex
+  const { leader, told } = await crowd(lab)
+  await turn()
+  tt.equal(leader.replica.lastIndex, before + 100, 'not before')
+  tt.equal(leader.replica.pending, 105)
+  lab.heal()
+  await until(() => told.length === 105)
+  tt.equal(told.filter((text) => text.includes('"action":"set"')).length, 105)
+})
+
+t.test('where a commit takes long, what comes meanwhile waits for a moment only', async (tt) => {
+  const lab = new ReplicaLab(tt, NAMES, { gatherMs: 1 })
+  const before = lab.member(await lab.leader()).replica.lastIndex
+  const { leader, told } = await crowd(lab)
+  await until(() => leader.replica.lastIndex >= before + 105)
+  tt.same(told, [], 'though nothing is committed')
+})
+
+t.test('who does not lead any more lets go of what has gathered', async (tt) => {
+  const lab = new ReplicaLab(tt, NAMES, { gatherMs: 60_000 })
+  const { leader, told } = await crowd(lab)
+  await until(() => !leader.replica.isLeader)
+  lab.heal()
+  await until(() => told.length === 105)
+  tt.same(
+    told.filter((text) => !text.includes('"action":"set"')),
+    [],
+  )
 })

@@ -216,7 +216,12 @@ t.test('without room the same batch comes again, and nothing before it', async (
 })
 
 t.test('rows alone are a batch, which releases nothing', async (tt) => {
-  const rows = { packs: [new Uint8Array([1])], image: undefined, compactTo: 3 }
+  const rows = {
+    packs: [new Uint8Array([1])],
+    events: [{ last: 2, body: '[]' }],
+    image: undefined,
+    compactTo: 3,
+  }
   const asked: number[] = []
   const { disk, queue, released } = bench(tt, {
     rows: (count) => {
@@ -234,7 +239,7 @@ t.test('rows alone are a batch, which releases nothing', async (tt) => {
   queue.flush(false)
   tt.same(asked, [0, 2])
   disk.commit()
-  queue.writeLast({ packs: [], image: undefined })
+  queue.writeLast(NO_ROWS)
   tt.match(disk.batches[2], { entries: { length: 0 }, hard: undefined, commit: 42, compactTo: 0 })
   disk.commit()
   tt.same(released, ['1: '])

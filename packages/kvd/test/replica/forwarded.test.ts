@@ -2,6 +2,7 @@ import t from 'tap'
 import { encodeChange, type MemberChange } from '../../src/membership/change.ts'
 import type { Proposal } from '../../src/raft/types.ts'
 import { problemOf } from '../../src/replica/forwarded.ts'
+import { DATA_BYTES_MAX } from '../../src/storage/entry-codec.ts'
 import { attributesCommand, versionCommand } from '../../src/cluster.ts'
 import { command, CommandWriter, type Command } from '../../src/store/command.ts'
 import { NOW } from '../helpers/commands.ts'
@@ -52,6 +53,12 @@ t.test('what members propose can be an entry', async (tt) => {
   ]
   for (const change of changes)
     tt.equal(problemOf({ kind: 'conf', id: 'x/1', data: encodeChange(change) }), undefined)
+})
+
+t.test('what no frame between members would hold can not', async (tt) => {
+  const value = 'x'.repeat(DATA_BYTES_MAX - 1000)
+  tt.equal(problemOf(request({ key: '/a', value })), undefined)
+  tt.match(problemOf(request({ key: '/a', value, prevValue: value })), /^\d+ bytes$/)
 })
 
 t.test('what would end every member that applies it can not', async (tt) => {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { DATA_BYTES_MAX } from '../../src/storage/entry-codec.ts'
 import type { Refused } from '../../src/raft/types.ts'
 import type { ChangeProblem } from '../../src/membership/roster.ts'
 import { Proposals } from '../../src/replica/proposals.ts'
@@ -8,7 +9,7 @@ interface Bench {
   readonly proposals: Proposals<ChangeProblem | undefined>
   /** What the core was given, `id data`, and how it answers. */
   readonly given: string[]
-  readonly core: { answer: 'taken' | Refused }
+  readonly core: { answer: 'taken' | Refused; isHeld: boolean }
   readonly clock: { now: number }
   /** `name: outcome` */
   readonly told: string[]
@@ -18,7 +19,7 @@ interface Bench {
 
 function bench(bytesMax = 10_000): Bench {
   const given: string[] = []
-  const core: Bench['core'] = { answer: 'taken' }
+  const core: Bench['core'] = { answer: 'taken', isHeld: false }
   const clock = { now: 0 }
   const told: string[] = []
   const took: number[] = []
@@ -32,6 +33,7 @@ function bench(bytesMax = 10_000): Bench {
       given.push(`${id} ${Buffer.from(data).toString()}`)
       return core.answer
     },
+    isHeld: () => core.isHeld,
     lateCause: (sinceMs) => `late since ${sinceMs}`,
     answered: (ms) => took.push(ms),
   })
@@ -81,6 +83,24 @@ t.test('what cannot be proposed now waits, and is tried again in its order', asy
   }
 })
 
+t.test('what is held waits, and is proposed in its order when it is not any more', async (tt) => {
+  const { proposals, given, core, clock, told, propose } = bench()
+  propose('a')
+  core.isHeld = true
+  for (const name of ['b', 'c']) propose(name)
+  proposals.retry()
+  tt.same([given, proposals.count], [['a.1.1 a'], 3])
+  core.isHeld = false
+  proposals.retry()
+  tt.same(given, ['a.1.1 a', 'a.1.2 b', 'a.1.3 c'])
+  core.isHeld = true
+  propose('d')
+  clock.now = 101
+  proposals.expire()
+  tt.equal(told.at(-1), 'd: 300 late since 0 @0', 'and not for ever')
+  tt.equal(proposals.count, 0)
+})
+
 t.test('where too much waits, one more is refused at once', async (tt) => {
   const { proposals, core, told, propose } = bench()
   core.answer = 'full'
@@ -92,6 +112,15 @@ t.test('where too much waits, one more is refused at once', async (tt) => {
   proposals.retry()
   tt.equal(told[1], 'y: 300 etcdserver: too many requests @0')
   tt.same([proposals.count, proposals.failed], [0, 2])
+})
+
+t.test('what no frame between members would hold is refused, and holds up nobody', async (tt) => {
+  const { proposals, given, told, propose } = bench(100 * 1024 * 1024)
+  propose('x'.repeat(DATA_BYTES_MAX + 1))
+  tt.match(told, [/: 300 etcdserver: request is too large @0$/])
+  tt.same([given.length, proposals.count, proposals.failed], [0, 0, 1])
+  propose('x'.repeat(DATA_BYTES_MAX))
+  tt.same([given.length, proposals.count], [1, 1])
 })
 
 t.test('so many bytes may wait, whoever leads, and one always', async (tt) => {

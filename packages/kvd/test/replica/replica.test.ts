@@ -234,22 +234,22 @@ t.test('more than 64 MiB of proposals that are not committed are refused', async
   const { disk, replica, told, propose } = bench(tt)
   const outcomes: string[] = []
   // Conditions are not told again in an answer, as values are.
-  const huge = compareAndSwap('/a', { prevValue: 'x'.repeat(22 << 20) })
+  const huge = compareAndSwap('/a', { prevValue: 'x'.repeat(13 << 20) })
   const proposeHuge = (): void => replica.propose(huge, (outcome) => outcomes.push(textOf(outcome)))
-  proposeHuge()
+  for (let count = 0; count < 2; count += 1) proposeHuge()
   await turn()
-  proposeHuge()
+  for (let count = 0; count < 2; count += 1) proposeHuge()
   tt.same(outcomes, [])
   proposeHuge()
   tt.same(outcomes, ['300 etcdserver: too many requests @0'], 'not more, on its way or not')
   propose('small')
-  tt.equal(replica.pending, 3, 'what fits is taken')
+  tt.equal(replica.pending, 5, 'what fits is taken')
   while (outcomes.length < 2) disk.commit()
-  tt.equal(outcomes.length, 2)
+  const answered = outcomes.length
   proposeHuge()
-  tt.equal(outcomes.length, 2, 'there is room again')
+  tt.equal(outcomes.length, answered, 'there is room again')
   while (disk.waiting > 0) disk.commit()
-  tt.equal(outcomes.filter((outcome) => outcome.startsWith('100 ')).length, 3)
+  tt.equal(outcomes.filter((outcome) => outcome.startsWith('100 ')).length, 5)
   tt.equal(told.length, 1)
 })
 
@@ -280,9 +280,9 @@ t.test(
     tt.match(last?.image, {
       applied: BORN.entries + 2,
       storeIndex: BORN.storeIndex + 2,
-      events: [{ last: 3 }],
       eventFloor: 1,
     })
+    tt.match(last?.events, [{ last: 3 }])
     tt.same(
       last?.packs.flatMap((pack) => [...unpackRows(Buffer.from(pack))].map(({ order }) => order)),
       [

@@ -9,6 +9,10 @@ function valueOf(name: string): number | undefined {
   return at === -1 ? undefined : Number(argv[at + 1])
 }
 
+function secondsSince(start: number): string {
+  return ((performance.now() - start) / 1000).toFixed(1)
+}
+
 const seed = valueOf('--seed')
 const seeds = seed === undefined ? (valueOf('--seeds') ?? 100) : 1
 const from = seed ?? valueOf('--from') ?? 1
@@ -20,7 +24,11 @@ const started = performance.now()
 const totals = new Map<string, number>()
 let events = 0
 let failed = 0
+/** A long run tells how far it is. */
+const TELLS_EVERY = 5000
 for (let number = from; number < from + seeds; number += 1) {
+  if (number > from && (number - from) % TELLS_EVERY === 0)
+    process.stderr.write(`${number - from} seeds, ${failed} failed, ${secondsSince(started)} s\n`)
   const verdict = runSeed(number, trace)
   events += verdict.events
   for (const [counter, count] of verdict.counters)
@@ -33,9 +41,8 @@ for (let number = from; number < from + seeds; number += 1) {
     break
   }
 }
-const seconds = (performance.now() - started) / 1000
 process.stdout.write(
-  `${seeds} seeds, ${events} events, ${failed} failed, ${seconds.toFixed(1)} s\n`,
+  `${seeds} seeds, ${events} events, ${failed} failed, ${secondsSince(started)} s\n`,
 )
 for (const [counter, count] of [...totals].toSorted(([left], [right]) => (left < right ? -1 : 1)))
   process.stdout.write(`  ${counter} ${count}\n`)

@@ -14,7 +14,8 @@ export interface Patch {
   readonly replace: string
 }
 
-const RARE: ReadonlySet<string> = new Set()
+/** Found only after thousands of seeds; tests by table find them at once. */
+const RARE: ReadonlySet<string> = new Set(['M37'])
 
 function mutant(
   id: string,
@@ -251,5 +252,10 @@ export const mutants: readonly Mutant[] = [
     'raft/replication.js',
     'if (life === state.options.incarnation)',
     'if (life >= 0)',
+  ]),
+  mutant('M37', 'a damaged member takes for committed what its log has there', [
+    'raft/state.js',
+    'const commit = hard.isDamaged ? applied : this.claimed;',
+    'const commit = Math.max(applied, Math.min(this.claimed, log.index + log.entries.length));',
   ]),
 ]

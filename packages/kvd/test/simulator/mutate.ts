@@ -55,7 +55,8 @@ async function firstFailure(
   })
   const failed = /^seed (\d+): (\w+)/m.exec(output)
   if (failed !== null) return { from: Number(failed[1]), property: failed[2] ?? '' }
-  if (!/ 0 failed/.test(output)) throw new Error(`the simulator broke:\n${output.slice(0, 2000)}`)
+  if (!/^\d+ seeds, \d+ events, 0 failed/m.test(output))
+    throw new Error(`the simulator broke:\n${output.slice(0, 2000)}`)
   return { from: undefined, property: '' }
 }
 

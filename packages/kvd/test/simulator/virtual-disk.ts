@@ -113,8 +113,8 @@ export class VirtualDisk {
     const { hard, entries } = this.durable
     const then = this.#past.at(-batches)
     if (then === undefined) return
-    // Term and vote come from the mark, which is synced before they are told.
-    this.durable = { ...then, hard: { ...hard, commit: then.hard.commit } }
+    // Those come from the mark: term and vote are synced there before they are told.
+    this.durable = { ...then, hard }
     this.#past = []
     this.isBehindMark = true
     for (const { index, chain } of entries) this.before.set(index, chain)

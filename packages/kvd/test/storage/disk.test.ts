@@ -1,5 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process'
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -214,6 +215,46 @@ t.test('a change of the members comes behind the word of what was committed', as
     tt.same([lastIndex, known], [at + 1, at + 1])
     await again.close()
   }
+})
+
+t.test('what the mark knows to be committed is not forgotten by a damaged member', async (tt) => {
+  const [directory, copy] = [join(tt.testdir({ a: {}, b: {} }), 'a'), join(tt.testdirName, 'b')]
+  const disk = await openDisk({ directory, source: 'image' })
+  const log = new Batches()
+  await commit(disk, log.of([set('/1'), set('/2'), set('/3')], { commit: 1 }))
+  copyOf(directory, copy)
+  await commit(disk, log.of([set('/two'), set('/three')], { firstIndex: 2, term: 2, commit: 1 }))
+  await commit(disk, log.of([set('/4')], { term: 2, commit: 4 }))
+  copyFileSync(join(directory, 'hwm'), join(copy, 'hwm'))
+  await disk.close()
+  const found = async (): Promise<object> => {
+    const again = await openDisk({ directory: copy, source: 'image', mayBeDamaged: true })
+    const { lastIndex, commit: known, incarnation, hard } = again.recovered.loaded
+    // As a start does, whatever it then hears.
+    await commit(again, batchOf([], { identity: undefined, hard, commit: known }))
+    await again.close()
+    return { lastIndex, known, incarnation, isDamaged: hard.isDamaged }
+  }
+  const expected = { lastIndex: 3, known: 4, isDamaged: true }
+  for (const incarnation of [2, 3, 4]) tt.same(await found(), { ...expected, incarnation })
+})
+
+t.test('a start has a number of its own, also when the log that knew it is lost', async (tt) => {
+  const [directory, copy] = [join(tt.testdir({ a: {}, b: {} }), 'a'), join(tt.testdirName, 'b')]
+  const start = async (at: string): Promise<{ number: number; disk: Disk }> => {
+    const disk = await openDisk({ directory: at, source: 'image', mayBeDamaged: true })
+    return { number: disk.recovered.loaded.incarnation, disk }
+  }
+  const first = await start(directory)
+  await commit(first.disk, new Batches().of([set('/1')]))
+  await first.disk.close()
+  copyOf(directory, copy)
+  const second = await start(directory)
+  copyFileSync(join(directory, 'hwm'), join(copy, 'hwm'))
+  await second.disk.close()
+  const third = await start(copy)
+  await third.disk.close()
+  tt.same([first.number, second.number, third.number], [1, 2, 3])
 })
 
 t.test('without the newest mark the one before it speaks, without any none', async (tt) => {

@@ -35,7 +35,7 @@ t.test('a new database is empty and durable', async (tt) => {
     page_size: 4096,
     locking_mode: 'exclusive',
     journal_mode: 'wal',
-    synchronous: 2,
+    synchronous: 1,
     wal_autocheckpoint: 0,
   })
 })
@@ -122,131 +122,6 @@ t.test('rows count once an image came, and are dropped when a process ends befor
   second.database.write(log.of([], { image: { ...image, count: 1, applied: 1 } }))
   tt.match(load(second.database).nodes, [/"value":"1"/])
   tt.equal(second.db.prepare('SELECT count(*) FROM pack').pluck().get(), 1)
-})
-
-t.test('rows are merged bit by bit, and a start at any moment finds the same', async (tt) => {
-  const file = join(tt.testdir(), 'kvd.db')
-  const { db, database } = open(tt, file, 60)
-  load(database)
-  const store = new Store({ historySize: 4 })
-  const log = new Batches()
-  const expected = (): string[] => [...store.rows()].map((row) => JSON.stringify(row)).toSorted()
-  const count = (table: string): number =>
-    Number(db.prepare(`SELECT count(*) FROM ${table}`).pluck().get())
-  let merges = 0
-  for (let index = 1; index <= 400; index += 1) {
-    const name = `/${index % 7}/${index % 23}`
-    const entry = index % 11 === 0 ? remove(name) : set(name, { value: `${index}` })
-    store.apply(entry)
-    const rows = index % 5 === 0 ? imageOf(store, index) : {}
-    const before = count('node')
-    database.write(log.of([entry], rows))
-    if (count('node') !== before) merges += 1
-    if (index % 5 !== 0) continue
-    // A second reader of the same file: what a start would find now.
-    tt.same(load(new LogDatabase(db, file)).nodes, expected(), `entry ${index}`)
-  }
-  tt.ok(merges > 3, `${merges} batches changed table node`)
-  tt.ok(count('pack') < 40, `${count('pack')} packs are left`)
-})
-
-t.test('a batch that brings a whole image does not merge all of it', async (tt) => {
-  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 3_000)
-  load(database)
-  const commands = Array.from({ length: 9_000 }, (_, at) => set(`/${at}`))
-  const log = new Batches()
-  const merged = (): number => Number(db.prepare('SELECT count(*) FROM node').pluck().get())
-  database.write(log.of([], imageOf(storeOf(commands), 9_000)))
-  const first = merged()
-  tt.ok(first > 0 && first < 2_500, `${first} rows`)
-  for (let batch = 0; batch < 40; batch += 1)
-    database.write(log.of(Array.from({ length: 100 }, () => sync(NOW))))
-  tt.equal(merged(), 9_000, 'those behind it do')
-})
-
-t.test('rows of deep keys do not pile up', async (tt) => {
-  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 1_000)
-  load(database)
-  const store = new Store({ historySize: 1 })
-  const log = new Batches()
-  let longest = 0
-  let index = 0
-  for (let round = 0; round < 20; round += 1) {
-    // Each entry changes a hundred nodes, so that a batch brings far more rows than it has entries.
-    const commands = Array.from({ length: 30 }, (_, at) => at).flatMap((at) => [
-      set(`/${round}/${at}${'/d'.repeat(98)}`),
-      ...(round < 3 ? [] : [remove(`/${round - 3}/${at}`, { recursive: true })]),
-    ])
-    for (const entry of commands) store.apply(entry)
-    index += commands.length
-    database.write(log.of(commands, imageOf(store, index)))
-    const rows = Number(db.prepare('SELECT sum(rows) FROM pack').pluck().get())
-    longest = Math.max(longest, rows)
-  }
-  tt.ok(longest < 25_000, `${longest} rows wait`)
-})
-
-t.test('a merge that finds no room begins anew', async (tt) => {
-  const file = join(tt.testdir(), 'kvd.db')
-  const { db, database } = open(tt, file, 500)
-  load(database)
-  const commands = Array.from({ length: 600 }, (_, at) => set(`/${at}`, { value: 'x'.repeat(500) }))
-  const store = storeOf(commands)
-  const { packs, image } = imageOf(store, 600)
-  const log = new Batches()
-  database.write(log.of(commands, { packs }))
-  database.write(log.of([], { image }))
-  const rows = [...store.rows()].map((row) => JSON.stringify(row)).toSorted()
-  const pages = Number(db.pragma('page_count', { simple: true }))
-  let refused = 0
-  for (let index = 601; index < 700; index += 1) {
-    const isFull = index < 610 || index === 630
-    db.pragma(`max_page_count = ${isFull ? pages : 1_000_000}`)
-    try {
-      database.write(log.of([sync(NOW)], { firstIndex: database.last.index + 1 }))
-    } catch (error) {
-      tt.match(error, { code: 'SQLITE_FULL' })
-      refused += 1
-    }
-    tt.same(load(new LogDatabase(db, file)).nodes, rows, `entry ${index}`)
-  }
-  tt.ok(refused > 5, `${refused} batches found no room`)
-  tt.equal(db.prepare('SELECT count(*) FROM node').pluck().get(), 600, 'in the end all are there')
-})
-
-/** Batches of so many large values over a few keys, each with its rows; how the tables look in between. */
-function churn(
-  tt: Test,
-  { keys, bytes, batches, entries }: Record<'keys' | 'bytes' | 'batches' | 'entries', number>,
-): { packs: number; longest: number } {
-  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'), 1_000_000)
-  load(database)
-  const store = new Store({ historySize: 1 })
-  const log = new Batches()
-  let index = 0
-  let packs = 0
-  let longest = 0
-  for (let batch = 0; batch < batches; batch += 1) {
-    const commands = Array.from({ length: entries }, (_, at) =>
-      set(`/${(index + at) % keys}`, { value: 'x'.repeat(bytes) }),
-    )
-    for (const entry of commands) store.apply(entry)
-    const rows = imageOf(store, index + entries, 1 << 20)
-    const written = database.write(log.of(commands, { compactTo: index, ...rows }))
-    longest = Math.max(longest, written)
-    index += entries
-    packs = Math.max(packs, Number(db.prepare('SELECT count(*) FROM pack').pluck().get()))
-  }
-  const nodes = [...store.rows()].map((row) => JSON.stringify(row)).toSorted()
-  tt.same(load(database).nodes, nodes)
-  return { packs, longest }
-}
-
-t.test('packs of large values are merged by their bytes, and do not pile up', async (tt) => {
-  // Each batch brings 4 packs of 1 MiB: 12 MiB of them may wait, and as many be on their way out.
-  const { packs, longest } = churn(tt, { keys: 16, bytes: 512 << 10, batches: 60, entries: 8 })
-  tt.ok(packs <= 40, `${packs} packs at the most`)
-  tt.ok(longest <= 24 << 20, `${longest} bytes in one batch at the most`)
 })
 
 t.test('a batch for which there is no room leaves nothing behind', async (tt) => {

@@ -58,6 +58,9 @@ t.test('what is whole before damage within a batch stays', async (tt) => {
   tt.throws(() => load(database), { message: /log entry 3 fails its checksum/ })
   const { entries, loaded } = load(database, 'image', undefined, true)
   tt.same([entries, loaded.hard.isDamaged], [['1@1 /1', '2@1 /2'], true])
+  tt.throws(() => load(database), { message: /log entry 3/ }, 'who is refused has lost nothing')
+  load(database, 'image', undefined, true)
+  database.settle(loaded.hard)
   const after = new Batches()
   after.of([set('/1'), set('/2')])
   database.write(after.of([set('/three')]))
@@ -133,7 +136,17 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
   database.write(log.of([set('/3')]))
   database.write(log.of([], { hard: { term: 7, vote: 'ab', isDamaged: false } }))
   const { index: lastIndex, term: lastTerm, chain: lastChain } = database.last
-  const mark = { seq: 1, term: 7, vote: 'ab', lastIndex, lastTerm, lastChain, commit: 2 }
+  const mark = {
+    seq: 1,
+    term: 7,
+    vote: 'ab',
+    lastIndex,
+    lastTerm,
+    lastChain,
+    commit: 2,
+    incarnation: 1,
+    isDamaged: false,
+  }
   const cases: [what: string, mark: HighWater, problem: RegExp | undefined][] = [
     ['the same', mark, undefined],
     ['behind the log', { ...mark, lastIndex: 2, lastChain: second }, undefined],
@@ -141,12 +154,12 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
     [
       'of another entry',
       { ...mark, lastIndex: 2 },
-      /kvd\.db has not the log entry 2 of term 5 that was acknowledged: .* Restore/,
+      /kvd\.db has not the log entry 2 of term 5 that was acknowledged: its write-ahead log is damaged$/,
     ],
     [
       'longer',
       { ...mark, lastIndex: 4 },
-      /kvd\.db ends at log entry 3, but entries up to 4 were acknowledged: .* Restore/,
+      /kvd\.db ends at log entry 3, but entries up to 4 were acknowledged: its write-ahead log is damaged$/,
     ],
     ['longer, of an earlier term', { ...mark, lastIndex: 9, lastTerm: 4 }, /ends at log entry 3/],
     ['of a later term', { ...mark, lastTerm: 6 }, /has not the log entry 3 of term 6/],
@@ -155,7 +168,7 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
     [
       'a later term',
       { ...mark, term: 8, vote: '0' },
-      /kvd\.db stands at term 7 with a vote for ab, but in term 8 one for 0 was given: .* Restore/,
+      /kvd\.db stands at term 7 with a vote for ab, but in term 8 one for 0 was given: its write-ahead log is damaged$/,
     ],
     ['another vote', { ...mark, vote: 'cd' }, /but in term 7 one for cd was given/],
   ]
@@ -164,6 +177,32 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
       tt.match(load(database, 'image', given).loaded, { lastIndex: 3, commit: 2 }, what)
     else
       tt.throws(() => load(database, 'image', given), { code: 'DAMAGED', message: problem }, what)
+})
+
+t.test('a member is damaged until its disk says otherwise in both places', async (tt) => {
+  const { db, database } = open(tt, join(tt.testdir(), 'kvd.db'))
+  load(database)
+  const log = new Batches()
+  const commands = [set('/1')]
+  database.write(log.of(commands, imageOf(storeOf(commands), 1)))
+  database.write(log.of([set('/2'), set('/3')]))
+  const { index: lastIndex, term: lastTerm, chain: lastChain } = database.last
+  const place = { lastIndex, lastTerm, lastChain }
+  const mark = { seq: 1, term: 1, vote: '0', ...place, commit: 3, incarnation: 2, isDamaged: false }
+  const cases: [what: string, mark: HighWater, isDamaged: boolean, commit: number][] = [
+    ['all is there', mark, false, 3],
+    ['a longer one', { ...mark, lastIndex: 5, commit: 4 }, true, 4],
+    ['a later vote', { ...mark, term: 9 }, true, 3],
+    ['another entry', { ...mark, lastTerm: 2, commit: 0 }, true, 1],
+    ['damaged before, and more of it since', { ...mark, isDamaged: true }, true, 3],
+  ]
+  for (const [what, given, isDamaged, commit] of cases) {
+    const { loaded } = load(database, 'image', given, true)
+    tt.match(loaded, { commit, hard: { isDamaged } }, what)
+  }
+  database.settle({ term: 1, vote: '0', isDamaged: true })
+  tt.match(load(database, 'image', mark).loaded, { commit: 3, hard: { isDamaged: true } })
+  tt.equal(db.prepare('SELECT damaged FROM hard').pluck().get(), 1)
 })
 
 t.test('before entries are replaced, the place below them is told', async (tt) => {
@@ -183,7 +222,17 @@ t.test('before entries are replaced, the place below them is told', async (tt) =
   write(log.of([set('/two')], { term: 2, firstIndex: 2 }))
   write(log.of([set('/one')], { term: 2, firstIndex: 1 }))
   tt.same(told.splice(0), ['1@1 of 3', '0@0 of 2'], 'while the log is as it was')
-  const mark = { seq: 1, term: 0, vote: '0', lastIndex: 1, lastTerm: 2, lastChain: 1, commit: 0 }
+  const mark = {
+    seq: 1,
+    term: 0,
+    vote: '0',
+    lastIndex: 1,
+    lastTerm: 2,
+    lastChain: 1,
+    commit: 0,
+    incarnation: 1,
+    isDamaged: false,
+  }
   tt.throws(() => load(database, 'image', mark), { code: 'DAMAGED' })
   const commands = [set('/one'), set('/2')]
   write(log.of([set('/two'), set('/three')], { term: 2 }))
@@ -203,7 +252,8 @@ t.test('what is known to be committed is not more than there is', async (tt) => 
   const commands = [set('/1'), set('/2'), set('/3')]
   database.write(log.of(commands, imageOf(storeOf(commands.slice(0, 2)), 2)))
   const { chain: lastChain } = database.last
-  const mark = { seq: 1, term: 1, vote: '0', lastIndex: 3, lastTerm: 1, lastChain }
+  const life = { incarnation: 1, isDamaged: false }
+  const mark = { seq: 1, term: 1, vote: '0', lastIndex: 3, lastTerm: 1, lastChain, ...life }
   const cases: [mark: HighWater | undefined, commit: number][] = [
     [undefined, 2],
     [{ ...mark, commit: 1 }, 2],
@@ -259,4 +309,9 @@ t.test('each start of a member has a number that none before had', async (tt) =>
   const last = start()
   tt.same(load(last, 'log').loaded.identity, OWNER)
   tt.same(numbers, [1, 2, 2, 3], 'to look at a log is no start')
+  const place = { seq: 1, term: 1, vote: '0', lastIndex: 0, lastTerm: 0, lastChain: 0, commit: 0 }
+  const mark = { ...place, incarnation: 7, isDamaged: false }
+  tt.equal(load(last, 'image', mark).loaded.incarnation, 8, 'nor before the WAL was lost')
+  const empty = open(tt, join(tt.testdir(), 'empty.db')).database
+  tt.equal(load(empty, 'image', mark, true).loaded.incarnation, 8, 'or all')
 })

@@ -144,6 +144,8 @@ function markOf(lastIndex: number): Omit<HighWater, 'seq'> {
     lastTerm: 2,
     lastChain: 7,
     commit: lastIndex,
+    incarnation: lastIndex + 1,
+    isDamaged: lastIndex % 2 === 0,
   }
 }
 
@@ -187,13 +189,25 @@ t.test('the high-water mark is the last one written, across restarts', async (tt
   tt.equal(readMark(markFile(dir, [1, large])), large)
 })
 
+t.test('a mark of before knows no starts', async (tt) => {
+  const path = markFile(tt.testdir(), [5])
+  const content = readFileSync(path)
+  const slot = content.readUInt32LE(0) === 0 ? content.subarray(4096) : content
+  slot.writeUInt32LE(0x6877_6d33, 0)
+  slot.writeUInt32LE(crc32(slot.subarray(0, 56)), 56)
+  writeFileSync(path, content)
+  const file = new HighWaterFile(path)
+  tt.match(file.read(), { ...markOf(5), incarnation: 0, isDamaged: false })
+  file.close()
+})
+
 t.test('a torn slot leaves the mark before it', async (tt) => {
   const dir = tt.testdir()
   const marks = [10, 20, 30]
   const path = markFile(dir, marks)
   tt.equal(readFileSync(path).length, 8192, 'both slots have their room from the start')
   // The third mark went to the same slot as the first, behind the second's.
-  for (const at of [0, 4, 12, 20, 28, 36, 44, 52, 59]) {
+  for (const at of [0, 4, 12, 20, 28, 36, 44, 52, 59, 64, 71]) {
     const copy = markFile(dir, marks)
     damage(copy, 4096 + at)
     tt.equal(readMark(copy), 20, `byte ${at} of the newest slot`)

@@ -109,7 +109,30 @@ t.test('JSON strings are written as Go writes them', async (tt) => {
     (given) => JSON.parse(quoteJson(given)) === given.toWellFormed(),
   )
   holds(tt, 'bad bytes are U+FFFD', replaces, 2000)
+  const marked = fc.constantFrom(
+    '\\',
+    '"',
+    'b',
+    'f',
+    'udcff',
+    '<',
+    '\b',
+    '\f',
+    '\u0001',
+    '\udc80',
+    'é',
+  )
+  const runs = fc.array(fc.tuple(marked, fc.constantFrom(1, 2, 499, 500, 501)), { maxLength: 6 })
+  const isSum = fc.property(runs, (given) => {
+    const texts = given.map(([part, count]) => part.repeat(count))
+    return quoteJson(texts.join('')) === `"${texts.map(inPieces).join('')}"`
+  })
+  holds(tt, 'each character by itself', isSum, 2000)
 })
+
+function inPieces(given: string): string {
+  return Array.from(given, (character) => quoteJson(character).slice(1, -1)).join('')
+}
 
 const OPERATIONS: readonly Operation[] = [
   'noop',

@@ -169,11 +169,10 @@ class Comparison {
       const options = { space: 'keys', key, recursive, sorted: true, nowMs } as const
       const shown = this.#store.read(options)
       const expected = this.#naive.read(key, recursive, nowMs)
-      if (typeof shown === 'string') assert.deepEqual(JSON.parse(shown), expected)
-      else {
+      if (isRefusal(shown)) {
         const { code, cause, index } = shown
         assert.deepEqual({ code, cause, index }, expected)
-      }
+      } else assert.deepEqual(JSON.parse(shown.json), expected)
     }
   }
 

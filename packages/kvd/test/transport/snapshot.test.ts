@@ -3,12 +3,13 @@ import { createServer } from 'node:http'
 import t, { type Test } from 'tap'
 import type { MessageOf } from '../../src/raft/types.ts'
 import type { DiskSnapshot } from '../../src/storage/disk.ts'
+import type { EventRow } from '../../src/storage/messages.ts'
 import { createStats } from '../../src/store/stats.ts'
 import { greetingHeaders, type Greeting, type Host } from '../../src/transport/handshake.ts'
 import { SnapshotReceiver, type Snapshot } from '../../src/transport/snapshot-receiver.ts'
 import { sendSnapshot, SNAPSHOT_PATH } from '../../src/transport/snapshot-sender.ts'
 import { dialNobody } from '../helpers/loopback.ts'
-import { dialRaw, freePeerUrl, openPeers, servePeers } from '../helpers/peer-ports.ts'
+import { DEAF, dialRaw, freePeerUrl, openPeers, servePeers } from '../helpers/peer-ports.ts'
 
 /** Begins a frame of 32,639 bytes. */
 const LONG_HEAD = '\0\x7f\x7f\0\0\0\0\0\0'
@@ -67,10 +68,10 @@ async function openReceiver(
   return { url: url.origin, taken, problems }
 }
 
-async function send(url: string): Promise<void> {
+async function send(url: string, events: readonly EventRow[] = []): Promise<void> {
   const headers = greetingHeaders(GREETING)
   const title = { from: 'a1', to: 'b2', term: 1, incarnation: 1, ...emptySnapshot().head }
-  await sendSnapshot({ url, headers, tls: dialNobody }, title, emptySnapshot())
+  await sendSnapshot({ url, headers, tls: dialNobody }, title, { ...emptySnapshot(), events })
 }
 
 t.test('a snapshot that trickles makes room for one that comes', async (tt) => {
@@ -91,6 +92,14 @@ t.test('a snapshot that trickles makes room for one that comes', async (tt) => {
   tt.match(taken, [{ title: { storeIndex: 4 } }])
 })
 
+t.test('events of a later store are refused: a start would miss them', async (tt) => {
+  const { url, taken, problems } = await openReceiver(tt)
+  await tt.rejects(send(url, [{ last: 5, body: '[]' }]))
+  tt.match(problems, [/^a1: the snapshot has events of a later store/])
+  await send(url, [{ last: 4, body: '[]' }])
+  tt.match(taken, [{ events: [{ last: 4 }] }])
+})
+
 t.test('a snapshot finds a member whose first address does not answer', async (tt) => {
   const [dead, url] = [await freePeerUrl(), await freePeerUrl()]
   const first = new Map([
@@ -99,16 +108,7 @@ t.test('a snapshot finds a member whose first address does not answer', async (t
   ])
   const [a, b] = [openPeers(tt, 'a', first), openPeers(tt, 'b', first)]
   await servePeers(tt, b, url)
-  const arrived = new Promise<Snapshot>((resolve) =>
-    b.peers.attach({
-      receive: () => undefined,
-      unreachable: () => undefined,
-      silent: () => undefined,
-      unsent: () => undefined,
-      removed: () => undefined,
-      install: resolve,
-    }),
-  )
+  const arrived = new Promise<Snapshot>((resolve) => b.peers.attach({ ...DEAF, install: resolve }))
   const offer: MessageOf<'snapOffer'> = {
     type: 'snapOffer',
     from: a.cluster.localId,
