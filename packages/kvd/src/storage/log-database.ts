@@ -33,6 +33,11 @@ interface IdentityRow {
   crc: number
 }
 
+interface ToldRow {
+  committed: number
+  crc: number
+}
+
 const NEW_HARD: HardState = { term: 0, vote: '0', isDamaged: false }
 
 /**
@@ -46,6 +51,9 @@ export class LogDatabase {
   readonly #begin: Statement
   readonly #commit: Statement
   readonly #hard: Statement
+  readonly #told: Statement
+  /** What table `told` says. */
+  #committed = 0
   readonly #identity: Statement
   readonly #log: LogTable
   readonly #images: ImageTables
@@ -72,6 +80,7 @@ export class LogDatabase {
     this.#hard = db.prepare(
       'INSERT OR REPLACE INTO hard (one, term, vote, damaged, crc) VALUES (1, ?, ?, ?, ?)',
     )
+    this.#told = db.prepare('INSERT OR REPLACE INTO told (one, committed, crc) VALUES (1, ?, ?)')
     this.#identity = db.prepare(
       'INSERT OR REPLACE INTO identity (one, member, cluster, incarnation, crc) VALUES (1, ?, ?, ?, ?)',
     )
@@ -107,7 +116,8 @@ export class LogDatabase {
     const hard = this.#judge(this.#loadHard(), mark, mayBeDamaged)
     const { identity, incarnation } = this.#loadIdentity(source === 'image', mark)
     // A mark comes ahead of changes of the members, and may speak of entries that come with them.
-    const vouched = mark?.commit ?? 0
+    this.#committed = this.#loadTold()
+    const vouched = Math.max(mark?.commit ?? 0, this.#committed)
     const loaded: Loaded = {
       identity,
       incarnation,
@@ -181,6 +191,15 @@ export class LogDatabase {
     return hard
   }
 
+  #loadTold(): number {
+    const row = this.#db.prepare<[], ToldRow>('SELECT committed, crc FROM told').get()
+    // A birth that never came to the disk, or a database of before.
+    if (row === undefined) return 0
+    if (toldChecksum(row.committed) !== row.crc)
+      throw new DamageError(`${this.#file}: table told fails its checksum`)
+    return row.committed
+  }
+
   /** With the WAL its number may be lost, and with the mark as well: none was there before in either. */
   #loadIdentity(
     isStart: boolean,
@@ -240,6 +259,7 @@ export class LogDatabase {
       const before = batch.install ?? this.#last
       const last = this.#log.write(batch.entries, batch.firstIndex, before)
       if (batch.hard !== undefined) this.#writeHard(batch.hard)
+      if (batch.commit !== this.#committed) this.#told.run(batch.commit, toldChecksum(batch.commit))
       if (batch.identity !== undefined) this.#writeIdentity(batch.identity)
       const entries = batch.entries.length === 0 ? 0 : last.index - batch.firstIndex + 1
       const bytes = this.#images.write(batch, entries)
@@ -247,6 +267,7 @@ export class LogDatabase {
       if (kept !== undefined) replaces?.(kept)
       this.#commit.run()
       this.#last = last
+      this.#committed = batch.commit
       this.#unwritten = undefined
       this.#images.settle(true)
       return batch.entries.length + bytes
@@ -305,6 +326,10 @@ export class LogDatabase {
 
 function hardChecksum({ term, vote, isDamaged }: HardState): number {
   return textChecksum(term, `${vote}${isDamaged ? ' damaged' : ''}`)
+}
+
+function toldChecksum(committed: number): number {
+  return textChecksum(committed, 'told')
 }
 
 function identityChecksum({ memberId, clusterId }: Identity, incarnation: number): number {

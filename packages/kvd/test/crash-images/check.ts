@@ -50,8 +50,11 @@ export async function imageProblem(
   const disk = await open(directory)
   if (disk instanceof DiskError) return `refused, ${disk.code}: ${disk.message}`
   try {
-    const found = plan.states.lastIndexOf(recoveredState(disk.recovered))
-    const problem = recoveredProblem(disk.recovered, found, image, plan)
+    const state = recoveredState(disk.recovered)
+    const found = plan.states.lastIndexOf(state)
+    const problem =
+      recoveredProblem(disk.recovered, found, image, plan) ??
+      forgottenProblem(disk.recovered, plan.states.indexOf(state), image, plan)
     if (problem !== undefined) return problem
     const step = plan.steps[found]
     if (!goesOn || step === undefined) return undefined
@@ -62,6 +65,23 @@ export async function imageProblem(
   const next = await look(directory)
   const reached = plan.states.indexOf('state' in next ? next.state : '')
   return reached > image.said.answered ? undefined : `after one more step: ${JSON.stringify(next)}`
+}
+
+/**
+ * That entries are committed is on the disk with the batch that says so: who forgets it could elect a
+ * leader by the members of before.
+ * @param first the earliest step that may have been recovered
+ */
+function forgottenProblem(
+  recovered: Recovered,
+  first: number,
+  { said }: CrashImage,
+  plan: Plan,
+): string | undefined {
+  const { commit: committed, lastIndex } = recovered.loaded
+  const told = plan.steps[Math.max(first, said.answered) - 1]?.commit ?? 0
+  if (committed >= Math.min(told, lastIndex)) return undefined
+  return `entry ${told} was committed, but only up to ${committed} is known to be`
 }
 
 /** @param found the step that was recovered; below 0 for none */

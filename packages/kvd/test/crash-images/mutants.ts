@@ -95,6 +95,11 @@ export const mutants: readonly Mutant[] = [
     'Math.min(vouched, log.last.index)',
     'vouched',
   ]),
+  mutant('what is committed is told to the mark alone', false, [
+    'log-database.js',
+    'batch.commit !== this.#committed',
+    'batch.commit < 0',
+  ]),
   mutant('a start does not count', false, [
     'log-database.js',
     'known + (isStart ? 1 : 0)',

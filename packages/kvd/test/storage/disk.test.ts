@@ -41,6 +41,26 @@ t.test('a disk that tests have slowed takes so much longer for each batch', asyn
   }
 })
 
+t.test('a start knows what is committed without the mark', async (tt) => {
+  const root = tt.testdir({ data: {} })
+  const directory = join(root, 'data')
+  const disk = await openDisk({ directory, source: 'image' })
+  const log = new Batches()
+  await commit(disk, log.of([set('/a'), set('/b'), set('/c')], { commit: 1 }))
+  // Those behind the first are replaced, by entries that are committed.
+  await commit(disk, log.of([set('/d')], { firstIndex: 2, term: 2, commit: 2 }))
+  const copy = copyOf(directory, join(root, 'copy'))
+  rmSync(join(copy, 'hwm'))
+  tt.equal((await open(tt, copy)).recovered.loaded.commit, 2)
+  // Word of it alone, with no entries.
+  await commit(disk, log.of([set('/e')], { commit: 2 }))
+  await commit(disk, log.of([], { commit: 3 }))
+  const later = copyOf(directory, join(root, 'later'))
+  rmSync(join(later, 'hwm'))
+  tt.equal((await open(tt, later)).recovered.loaded.commit, 3)
+  await disk.close()
+})
+
 function keysOf({ recovered }: Disk): string[] {
   return recovered.entries.map(({ data }) => decodeCommand(Buffer.from(data)).key)
 }
