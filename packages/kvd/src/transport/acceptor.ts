@@ -19,6 +19,20 @@ const PATH = /^\/kvd\/raft\/v1\/(ctl|bulk)$/
 const FRAME_BYTES_MAX = DATA_BYTES_MAX + 2 * 1024 * 1024
 /** A peer pings every 1.6 s: silence for so long means that it is gone (rafthttp ConnReadTimeout). */
 const DEAD_MS = 5_000
+/** In that time: a sender must hear of what arrives long before it gives up. */
+const SWEEPS = 4
+
+/** An open connection. */
+interface Way {
+  readonly from: MemberId
+  /** Of it, whatever came. */
+  readonly bytesRead: () => number
+  /** As the last sweep has found it. */
+  sweptBytes: number
+  /** When a sweep has last found more. */
+  heardMs: number
+  pingedMs: number
+}
 
 export interface AcceptorOptions {
   readonly host: Host
@@ -31,6 +45,8 @@ export interface AcceptorOptions {
   refused(greeting: Greeting | undefined, refusal: GreetingRefusal): void
   /** What came from a member was nothing that a member sends. */
   readonly broken: (id: MemberId, problem: string) => void
+  /** Milliseconds of silence; 5,000 unless a test says otherwise. */
+  readonly deadMs?: number
 }
 
 /** The receiving end of other members' ways to this one. */
@@ -43,15 +59,19 @@ export class Acceptor {
     handleProtocols: () => PROTOCOL,
   })
   readonly #incarnations = new Map<MemberId, number>()
-  /** Open connections: whose each is, and when it was last heard. */
-  readonly #sockets = new Map<WebSocket, { readonly from: MemberId; heardMs: number }>()
+  readonly #sockets = new Map<WebSocket, Way>()
   /** Of each member, the way that its urgent messages come. */
   readonly #urgent = new Map<MemberId, WebSocket>()
   readonly #timer: NodeJS.Timeout
+  #sweptMs = performance.now()
 
   constructor(options: AcceptorOptions) {
     this.#options = options
-    this.#timer = setInterval(() => this.#sweep(), DEAD_MS / 2)
+    this.#timer = setInterval(() => this.#sweep(), this.#deadMs / SWEEPS)
+  }
+
+  get #deadMs(): number {
+    return this.#options.deadMs ?? DEAD_MS
   }
 
   incarnationOf(id: MemberId): number {
@@ -70,7 +90,7 @@ export class Acceptor {
       return true
     }
     this.#server.handleUpgrade(request, socket, head, (webSocket) =>
-      this.#accept(webSocket, greeting, kind === 'ctl'),
+      this.#accept(webSocket, { greeting, request, isUrgent: kind === 'ctl' }),
     )
     return true
   }
@@ -86,20 +106,27 @@ export class Acceptor {
     )
   }
 
-  #accept(socket: WebSocket, greeting: Greeting, isUrgent: boolean): void {
+  #accept(
+    socket: WebSocket,
+    {
+      greeting,
+      request,
+      isUrgent,
+    }: { greeting: Greeting; request: IncomingMessage; isUrgent: boolean },
+  ): void {
     const { from, incarnation } = greeting
     if (incarnation > this.incarnationOf(from)) {
       this.#incarnations.set(from, incarnation)
       this.#options.restarted(from, incarnation)
     }
-    const way = { from, heardMs: performance.now() }
+    const bytesRead = (): number => request.socket.bytesRead
+    const nowMs = performance.now()
+    const way = { from, bytesRead, sweptBytes: bytesRead(), heardMs: nowMs, pingedMs: nowMs }
     this.#sockets.set(socket, way)
-    const heard = (): void => {
-      way.heardMs = performance.now()
-    }
-    socket.on('ping', heard)
+    socket.on('ping', () => {
+      way.pingedMs = performance.now()
+    })
     socket.on('message', (data, isBinary) => {
-      heard()
       if (!isBinary || !Buffer.isBuffer(data)) socket.close(1003, 'binary frames only')
       // An older life of the member may not have noticed yet that it is over.
       else if (incarnation < this.incarnationOf(from)) socket.close(1008, 'stale incarnation')
@@ -139,9 +166,21 @@ export class Acceptor {
     received(messages)
   }
 
+  /**
+   * A frame may take longer than silence may, where the network is slow, and the sender's pings wait behind
+   * what it has sent: it is told that something arrives, or it would end the way and begin anew.
+   */
   #sweep(): void {
-    const oldest = performance.now() - DEAD_MS
-    for (const [socket, { heardMs }] of this.#sockets) if (heardMs < oldest) socket.terminate()
+    const nowMs = performance.now()
+    for (const [socket, way] of this.#sockets) {
+      const bytes = way.bytesRead()
+      if (bytes > way.sweptBytes) {
+        way.heardMs = nowMs
+        if (way.pingedMs < this.#sweptMs) socket.pong()
+      } else if (way.heardMs < nowMs - this.#deadMs) socket.terminate()
+      way.sweptBytes = bytes
+    }
+    this.#sweptMs = nowMs
   }
 
   /** Members were removed: they find out when they are not let in again. */

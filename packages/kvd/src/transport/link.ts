@@ -9,7 +9,8 @@ const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 1_000
 /** Nobody has answered for so long: the connection is dead (rafthttp ConnReadTimeout). */
 const DEAD_MS = 5_000
-const PING_MS = 1_600
+/** Of that time. */
+const PING_SHARE = 0.32
 /** Of what a refusal says no more is read: it may come from anybody. */
 const REFUSAL_LENGTH_MAX = 200
 
@@ -30,6 +31,8 @@ export interface LinkOptions {
   /** For https URLs; asked anew for each try. Without it, Node's own CAs count. */
   readonly tls?: (() => DialOptions) | undefined
   readonly dialMs: number
+  /** Milliseconds without an answer after which a connection is dead; 5,000 unless a test says otherwise. */
+  readonly deadMs?: number | undefined
   /** At least 0, less than 1: members that lost each other do not all call at the same time. */
   readonly random: () => number
   opened(): void
@@ -129,10 +132,11 @@ export class Link {
   #open(socket: WebSocket): void {
     this.#tries = 0
     this.#heardMs = performance.now()
+    const deadMs = this.#options.deadMs ?? DEAD_MS
     this.#pings = setInterval(() => {
-      if (performance.now() - this.#heardMs > DEAD_MS) socket.terminate()
+      if (performance.now() - this.#heardMs > deadMs) socket.terminate()
       else socket.ping()
-    }, PING_MS)
+    }, deadMs * PING_SHARE)
     this.#options.opened()
   }
 

@@ -12,6 +12,8 @@ const FRAME_BYTES = 1024 * 1024
 export interface TransportOptions {
   readonly greeting: Omit<Greeting, 'to'>
   readonly electionMs: number
+  /** Of its ways; theirs unless a test says otherwise. */
+  readonly deadMs?: number
   /** How to dial https URLs. */
   readonly tls?: (() => DialOptions) | undefined
   readonly random: () => number
@@ -67,7 +69,7 @@ export class Transport {
   }
 
   #open(id: MemberId, first: readonly string[]): Peer {
-    const { greeting, electionMs, random, tls } = this.#options
+    const { greeting, electionMs, deadMs, random, tls } = this.#options
     const link = (kind: LinkKind): Link =>
       new Link({
         kind,
@@ -75,6 +77,7 @@ export class Transport {
         headers: () => greetingHeaders({ ...greeting, to: id }),
         tls,
         dialMs: 1_000 + electionMs / 5,
+        deadMs,
         random,
         opened: () => kind === 'ctl' && this.#options.connected(id),
         closed: () => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import { connect } from 'node:net'
+import { connect, createServer as createRelay } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { Message } from '../../src/raft/types.ts'
@@ -25,9 +25,13 @@ class Station {
   #heard: (() => void)[] = []
   port = 0
 
-  constructor(id: string, incarnation = 1) {
+  /** Milliseconds of silence that end a way. */
+  readonly deadMs: number
+
+  constructor(id: string, { incarnation = 1, deadMs = 5000 } = {}) {
     this.id = id
     this.incarnation = incarnation
+    this.deadMs = deadMs
     this.transport = this.#createTransport()
   }
 
@@ -43,6 +47,7 @@ class Station {
         incarnation,
       },
       electionMs: 1000,
+      deadMs: this.deadMs,
       random: () => 0,
       unreachable: (peer) => this.note(`unreachable ${peer}`),
       unsent: ({ to, type }) => this.note(`unsent ${type} to ${to}`),
@@ -64,6 +69,7 @@ class Station {
 
   async listen(port = 0): Promise<void> {
     const acceptor: Acceptor = new Acceptor({
+      deadMs: this.deadMs,
       host: {
         clusterId,
         id: this.id,
@@ -113,9 +119,12 @@ class Station {
   }
 }
 
-async function pair(tt: Test): Promise<{ sender: Station; receiver: Station }> {
-  const sender = new Station('a1')
-  const receiver = new Station('b2')
+async function pair(
+  tt: Test,
+  how: { readonly deadMs?: number } = {},
+): Promise<{ sender: Station; receiver: Station }> {
+  const sender = new Station('a1', how)
+  const receiver = new Station('b2', how)
   await receiver.listen()
   tt.teardown(async () => {
     sender.transport.close()
@@ -175,6 +184,48 @@ t.test('messages arrive, in the order of each way', async (tt) => {
     commits,
     Array.from({ length: 500 }, (_, at) => at + 1),
   )
+})
+
+/** A network that carries 64 KiB in 20 ms. Returns its URL. */
+async function slowWayTo(tt: Test, port: number): Promise<string> {
+  const relay = createRelay((near) => {
+    const far = connect(port, '127.0.0.1')
+    tt.teardown(() => {
+      near.destroy()
+      far.destroy()
+    })
+    for (const socket of [near, far]) socket.on('error', () => undefined)
+    far.pipe(near)
+    near.on('close', () => far.destroy())
+    near.on('data', (chunk) => {
+      far.write(chunk)
+      near.pause()
+      setTimeout(() => near.resume(), (20 * chunk.length) / (64 * 1024))
+    })
+  })
+  relay.listen(0, '127.0.0.1')
+  await once(relay, 'listening')
+  tt.teardown(() => relay.close())
+  const address = relay.address()
+  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+}
+
+t.test('a frame may be on its way for longer than silence may last', async (tt) => {
+  const { sender, receiver } = await pair(tt, { deadMs: 300 })
+  sender.transport.setPeers(new Map([['b2', [await slowWayTo(tt, receiver.port)]]]))
+  await sender.until(() => sender.lines.includes('connected b2'))
+  while (receiver.received.length === 0) {
+    sender.transport.send(append(1))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  const isThere = (): boolean =>
+    receiver.received.some((message) => message.type === 'app' && message.prevIndex === 9)
+  sender.transport.send(append(10, 4 << 20))
+  await Promise.race([
+    receiver.until(isThere),
+    sender.until(() => sender.lines.includes('unreachable b2')),
+  ])
+  tt.ok(isThere(), 'it was sent once, and arrived')
 })
 
 t.test('the longest value that a client may write arrives, whatever leaves with it', async (tt) => {
@@ -284,7 +335,7 @@ t.test('an earlier life of a member is not heard any more', async (tt) => {
   const { sender, receiver } = await pair(tt)
   sender.transport.setPeers(new Map([['b2', [receiver.url]]]))
   await sender.until(() => sender.lines.includes('connected b2'))
-  const again = new Station('a1', 2)
+  const again = new Station('a1', { incarnation: 2 })
   tt.teardown(() => again.transport.close())
   again.transport.setPeers(new Map([['b2', [receiver.url]]]))
   await again.until(() => again.lines.includes('connected b2'))
