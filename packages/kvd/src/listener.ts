@@ -164,7 +164,8 @@ export class ClientListener {
     for (const connection of this.#connections) if (!held.has(connection)) connection.drain()
     setImmediate(() =>
       setImmediate(() => {
-        for (const connection of held) connection.drain()
+        // Of those that node:http serves by now the socket is no longer theirs.
+        for (const connection of held) if (this.#connections.has(connection)) connection.drain()
       }),
     )
     this.#options.full.drain()

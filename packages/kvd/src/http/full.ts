@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { readBody } from './body.ts'
+import { Turns } from './turns.ts'
 import { WATCH_PATH } from './watch-message.ts'
 import { BODY_BYTES_MAX, type BodyStream, type RawRequest, type Responder } from './message.ts'
 
@@ -8,8 +9,6 @@ import { BODY_BYTES_MAX, type BodyStream, type RawRequest, type Responder } from
 const HEADER_BYTES_MAX = 128 * 1024
 /** A request must be whole after this time. */
 const REQUEST_MS_MAX = 300_000
-/** How long a refused body is read on, so that the answer is not lost (net/http rstAvoidanceDelay). */
-const LINGER_MS = 500
 
 export interface FullServer {
   /** Connections taken over and still open. */
@@ -31,13 +30,21 @@ export interface FullOptions {
 /** Where an upgrade is wanted. Elsewhere the wish is ignored and the request answered, as by Go. */
 const UPGRADES = new RegExp(`^GET ${WATCH_PATH}[? ]`)
 
+/** What all connections have in common. */
+interface Shared {
+  readonly turns: Turns
+  /** Long polls. */
+  readonly streams: Set<ServerResponse>
+  /** Each answer is the last of its connection. */
+  isDraining: boolean
+}
+
 /** node:http for the requests that the lean parser leaves alone: any framing, any size, upgrades. */
 export function createFullServer(options: FullOptions): FullServer {
-  const streams = new Set<ServerResponse>()
-  const turns = new Turns()
-  const plain = createParser(options, turns, streams)
+  const shared: Shared = { turns: new Turns(), streams: new Set(), isDraining: false }
+  const plain = createParser(options, shared)
   // node:http takes a server with this listener to want every upgrade that is offered.
-  const upgrading = createParser(options, turns, streams)
+  const upgrading = createParser(options, shared)
   upgrading.on('upgrade', (request, socket, head) => options.upgrade(request, socket, head))
   const sockets = new Set<Duplex>()
   return {
@@ -52,7 +59,8 @@ export function createFullServer(options: FullOptions): FullServer {
       server.emit('connection', socket)
     },
     drain: () => {
-      for (const response of streams) response.end()
+      shared.isDraining = true
+      for (const response of shared.streams) response.end()
       plain.closeIdleConnections()
       upgrading.closeIdleConnections()
     },
@@ -64,7 +72,8 @@ export function createFullServer(options: FullOptions): FullServer {
   }
 }
 
-function createParser(options: FullOptions, turns: Turns, streams: Set<ServerResponse>): Server {
+function createParser(options: FullOptions, shared: Shared): Server {
+  const { turns } = shared
   const server = createServer({
     maxHeaderSize: HEADER_BYTES_MAX,
     keepAliveTimeout: 0,
@@ -79,58 +88,19 @@ function createParser(options: FullOptions, turns: Turns, streams: Set<ServerRes
   server.on('request', (request, response) => {
     // What stands behind a request that ends the connection is not carried out.
     if (turns.isLast(request.socket, response)) return
-    readBody(request, response, (body, isBodyTooLarge) => {
-      turns.take(request.socket, response, () => {
+    readBody(request, response, BODY_BYTES_MAX, (bytes) => {
+      const body = bytes?.toString('latin1') ?? ''
+      const serve = (): void => {
         const { head, path, query } = splitTarget(request)
         options.route(
-          { ...head, path, query, body, isBodyTooLarge },
-          createResponder(request, response, { streams, turns }),
+          { ...head, path, query, body, isBodyTooLarge: bytes === undefined },
+          createResponder(request, response, shared),
         )
-      })
+      }
+      turns.take(response, request.socket, { bytes: body.length, serve })
     })
   })
   return server
-}
-
-/**
- * One request of a connection at a time: node:http hands out pipelined requests all at once, and a
- * read behind a write would then overtake it.
- */
-class Turns {
-  readonly #waiting = new WeakMap<Socket, (() => void)[]>()
-  readonly #ending = new WeakSet<Socket>()
-  readonly #ended = new WeakSet<Socket>()
-
-  /** True when an earlier request of the connection was its last; remembers that this one is. */
-  isLast(socket: Socket, response: ServerResponse): boolean {
-    if (this.#ending.has(socket)) return true
-    if (!response.shouldKeepAlive) this.#ending.add(socket)
-    return false
-  }
-
-  /** An answer ends the connection: what waits behind it is dropped. */
-  end(socket: Socket): void {
-    this.#ended.add(socket)
-    this.#waiting.get(socket)?.splice(0)
-  }
-
-  take(socket: Socket, response: ServerResponse, serve: () => void): void {
-    if (this.#ended.has(socket)) return
-    const queue = this.#waiting.get(socket)
-    response.once('close', () => this.#next(socket))
-    if (queue !== undefined) {
-      queue.push(serve)
-      return
-    }
-    this.#waiting.set(socket, [])
-    serve()
-  }
-
-  #next(socket: Socket): void {
-    const serve = this.#waiting.get(socket)?.shift()
-    if (serve === undefined) this.#waiting.delete(socket)
-    else serve()
-  }
 }
 
 function splitTarget(request: IncomingMessage): {
@@ -155,38 +125,6 @@ function splitTarget(request: IncomingMessage): {
   }
 }
 
-/** Reads at most `BODY_BYTES_MAX`; of more, nothing is kept and the connection ends with the answer. */
-function readBody(
-  request: IncomingMessage,
-  response: ServerResponse,
-  done: (body: string, isTooLarge: boolean) => void,
-): void {
-  const parts: string[] = []
-  let size = 0
-  let isDone = false
-  const finish = (isTooLarge: boolean): void => {
-    if (isDone) return
-    isDone = true
-    if (isTooLarge) response.once('finish', () => linger(request))
-    done(isTooLarge ? '' : parts.join(''), isTooLarge)
-    parts.length = 0
-  }
-  request.on('data', (chunk: Buffer) => {
-    size += chunk.length
-    if (!isDone && size <= BODY_BYTES_MAX) parts.push(chunk.toString('latin1'))
-    else finish(true)
-  })
-  request.on('end', () => finish(false))
-}
-
-/** Closes our side, and drops what still comes for a moment: a reset would take the answer with it. */
-function linger(request: IncomingMessage): void {
-  const { socket } = request
-  request.resume()
-  socket.end()
-  setTimeout(() => socket.destroy(), LINGER_MS).unref()
-}
-
 function setHead(response: ServerResponse, head: string): void {
   for (const line of head.split('\r\n')) {
     const colon = line.indexOf(': ')
@@ -197,12 +135,15 @@ function setHead(response: ServerResponse, head: string): void {
 function createResponder(
   request: IncomingMessage,
   response: ServerResponse,
-  { streams, turns }: { readonly streams: Set<ServerResponse>; readonly turns: Turns },
+  shared: Shared,
 ): Responder {
+  const { socket } = request
+  const { streams, turns } = shared
   return {
     reply: (status, head, body) => {
       if (response.destroyed) return
-      if (head.includes('Connection: close')) turns.end(request.socket)
+      if (shared.isDraining) response.shouldKeepAlive = false
+      if (!response.shouldKeepAlive || head.includes('Connection: close')) turns.end(socket)
       setHead(response, head)
       response.statusCode = status
       if (status !== 204 && status !== 304)
@@ -213,10 +154,20 @@ function createResponder(
       setHead(response, head)
       response.statusCode = status
       response.flushHeaders()
+      // A check of credentials may have taken longer than the client waited.
+      if (response.destroyed) return createStream(response)
       streams.add(response)
       // Nobody is left to hear the events, though answers would still be sent.
-      request.socket.once('end', () => response.destroy())
-      response.once('close', () => streams.delete(response))
+      const leave = (): void => {
+        response.destroy()
+      }
+      socket.once('end', leave)
+      response.once('close', () => {
+        streams.delete(response)
+        socket.off('end', leave)
+      })
+      if (socket.readableEnded) leave()
+      else turns.streams(socket)
       return createStream(response)
     },
   }

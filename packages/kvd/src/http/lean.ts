@@ -109,7 +109,7 @@ export class LeanConnection implements Responder {
   readonly #onEnd = (): void => {
     this.#isEnded = true
     if (this.#stream !== undefined) this.#socket.destroy()
-    else if (!this.#isAnswering) this.#finish()
+    else if (!this.#isAnswering && !this.#isHeldUp) this.#finish()
   }
 
   readonly #onError = (): void => {
@@ -132,13 +132,18 @@ export class LeanConnection implements Responder {
     this.#isReading = true
     while (!this.#isAnswering && this.#keepsAlive && this.#mayAnswer() && this.#takeRequest());
     this.#isReading = false
-    if (this.#isEnded && !this.#isAnswering) {
+    if (this.#isEnded && !this.#isAnswering && !this.#isHeldUp) {
       this.#finish()
       return
     }
     this.#flushSoon()
     const isWaiting = !this.#isAnswering && !this.#socket.writableNeedDrain && this.#input !== ''
     this.waitingSince = isWaiting ? this.waitingSince || this.#host.nowMs() : 0
+  }
+
+  /** Something is still to be read: the client has not taken what it was answered before. */
+  get #isHeldUp(): boolean {
+    return this.#input !== '' && this.#socket.writableNeedDrain
   }
 
   /** False while the client does not take what it was answered. */

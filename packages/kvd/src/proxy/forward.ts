@@ -24,7 +24,6 @@ export interface ForwardOptions {
   readonly liveness: Liveness
 }
 
-const BODY_BYTES_MAX = 16 * 1024 * 1024
 /** They belong to one connection (RFC 2616 13.5.1), as in the original. */
 const HOP_BY_HOP = [
   'connection',
@@ -62,12 +61,16 @@ export class Forwarder {
     this.#agents = new DialAgents(options.tls)
   }
 
-  async forward(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  /** @param body undefined when it was too large to be kept */
+  async forward(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    body: Buffer | undefined,
+  ): Promise<void> {
     const { director, nowMs, logger, metrics } = this.#options
     const method = incoming.method ?? 'GET'
     const beganMs = nowMs()
     metrics.received(method)
-    const body = await readBody(incoming)
     if (body === undefined) {
       refuse(outgoing, 413, 'request body too large')
       return
@@ -231,18 +234,6 @@ function passBack(answer: IncomingMessage, outgoing: ServerResponse): void {
   answer.on('error', () => outgoing.destroy())
   answer.on('aborted', () => outgoing.destroy())
   answer.pipe(outgoing)
-}
-
-async function readBody(incoming: IncomingMessage): Promise<Buffer | undefined> {
-  const parts: Buffer[] = []
-  let size = 0
-  for await (const part of incoming) {
-    if (!Buffer.isBuffer(part)) continue
-    size += part.length
-    if (size > BODY_BYTES_MAX) return undefined
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
 }
 
 /** The original's words for what went wrong in the proxy itself. */

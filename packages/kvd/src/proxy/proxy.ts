@@ -10,7 +10,8 @@ import type { TlsSides } from '../tls/tls-sides.ts'
 import { ClusterFile } from './cluster-file.ts'
 import { Director } from './director.ts'
 import { Forwarder } from './forward.ts'
-import { Liveness } from './liveness.ts'
+import { inTurn, type Answer } from './in-turn.ts'
+import { Liveness, TIMER_MS_MAX } from './liveness.ts'
 import { fetchMembers } from './members.ts'
 import { answerOddRequests } from './odd-requests.ts'
 import { ProxyMetrics } from './proxy-metrics.ts'
@@ -70,7 +71,7 @@ export async function startProxy(
   })
   const isReadonly = proxy.mode === 'readonly'
   const cors = new Cors(config.corsOrigins)
-  const answer = answerer({ director, forwarder, metrics, isReadonly, cors, logger })
+  const answer = inTurn(answerer({ director, forwarder, metrics, isReadonly, cors }))
   // Each of them may need one to a member: without any left all members would seem to be away.
   const free = (readFdLimit() - RESERVED_FDS) / 2
   const connectionsMax = Math.max(1, Math.floor(free / config.listenClientURLs.length))
@@ -211,7 +212,7 @@ class Refresher {
     let isStopped = false
     const next = (): void => {
       const isEager = this.#options.director.urls.length === 0 && intervalMs >= EAGER_FROM_MS
-      timer = setTimeout(() => void turn(), isEager ? EAGER_MS : intervalMs)
+      timer = setTimeout(() => void turn(), isEager ? EAGER_MS : Math.min(intervalMs, TIMER_MS_MAX))
     }
     const turn = async (): Promise<void> => {
       await this.once()
@@ -231,19 +232,11 @@ interface AnswererOptions {
   readonly metrics: ProxyMetrics
   readonly isReadonly: boolean
   readonly cors: Cors
-  readonly logger: Logger
 }
 
-type Answer = (incoming: IncomingMessage, outgoing: ServerResponse) => void
-
 function answerer(options: AnswererOptions): Answer {
-  const { director, forwarder, metrics, isReadonly, cors, logger } = options
-  const failed = (outgoing: ServerResponse, error: unknown): void => {
-    // The client went away in the middle of its request.
-    logger.debug('proxy: a request was not read', { error: String(error) })
-    outgoing.destroy()
-  }
-  return (incoming, outgoing) => {
+  const { director, forwarder, metrics, isReadonly, cors } = options
+  return (incoming, outgoing, body) => {
     const [path] = (incoming.url ?? '/').split('?')
     if (isReadonly && incoming.method !== 'GET') outgoing.writeHead(501).end()
     else if (path === '/metrics') void answerMetrics(metrics, outgoing)
@@ -252,7 +245,7 @@ function answerer(options: AnswererOptions): Answer {
         outgoing.setHeader(name, value)
       if (incoming.method === 'OPTIONS') outgoing.writeHead(200).end()
       else if (path === '/v2/config/local/proxy') answerConfig(director, incoming, outgoing)
-      else forwarder.forward(incoming, outgoing).catch((error: unknown) => failed(outgoing, error))
+      else void forwarder.forward(incoming, outgoing, body)
     }
   }
 }

@@ -396,6 +396,19 @@ t.test(
   },
 )
 
+t.test('drain: what takes a connection to node:http meanwhile is answered there', async (tt) => {
+  const { port, clients } = await openClientPort(tt)
+  await untilNoneIsOpen()
+  const sent = put('/v2/keys/k', `value=${'x'.repeat(100_000)}`)
+  const client = await Exchange.open(port)
+  client.socket.write(sent.text)
+  while (openEnds() < 2) await turn()
+  clients.drain()
+  const [reply] = await client.replies([sent])
+  tt.equal(reply?.status, 201)
+  await client.untilOver()
+})
+
 t.test('drain: a port that is opened meanwhile takes nobody', async (tt) => {
   const { clients } = await openClientPort(tt)
   clients.drain()

@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http'
 import t from 'tap'
 import { Director } from '../../src/proxy/director.ts'
 import { Forwarder } from '../../src/proxy/forward.ts'
+import { inTurn } from '../../src/proxy/in-turn.ts'
 import { Liveness } from '../../src/proxy/liveness.ts'
 import { ProxyMetrics } from '../../src/proxy/proxy-metrics.ts'
 import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
@@ -133,9 +134,10 @@ for (const { members, method, asked, status, body, isDiverged, left } of [...CAS
         ),
       })
       tt.teardown(() => forwarder.close())
-      const proxy = await openServer(tt, (request, response) => {
-        void forwarder.forward(request, response)
-      })
+      const proxy = await openServer(
+        tt,
+        inTurn((request, response, sent) => void forwarder.forward(request, response, sent)),
+      )
       const answer = await fetch(`${proxy}/v2/keys/a`, { method })
       tt.same([answer.status, await answer.text()], [status, body])
       tt.equal(answer.headers.get('x-kvd-diverged'), isDiverged ? 'true' : null)
