@@ -3,7 +3,7 @@ import { ShapeError } from '../auth/json.ts'
 import { isEmpty, parseRoleRequest, roleJson, type Role } from '../auth/role.ts'
 import type { AuthRules } from '../auth/rules.ts'
 import { changedUserJson, parseUserRequest, shownUserJson } from '../auth/user.ts'
-import { quoteJson } from '../store/text.ts'
+import { quoteJson, TEXT_LENGTH_MAX } from '../store/text.ts'
 import type { AuthChanges } from './auth-changes.ts'
 import { cleanKey } from './escape.ts'
 import type { HttpContext } from './context.ts'
@@ -175,9 +175,15 @@ function messageJson(message: string): string {
   return `{"message":${quoteJson(message)}}`
 }
 
+/** @throws RangeError */
+function bounded(whole: Answer): Answer {
+  if (whole.body.length > TEXT_LENGTH_MAX) throw new RangeError('the answer is too long')
+  return whole
+}
+
 function send({ context }: AuthApi, responder: Responder, answered: Promise<Answer>): void {
   const head = `${context.cluster.head}${JSON_TYPE}`
-  answered.then(
+  answered.then(bounded).then(
     ({ status, body }) => responder.reply(status, head, body),
     (error: unknown) => {
       if (error instanceof ShapeError)

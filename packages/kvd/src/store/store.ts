@@ -13,6 +13,7 @@ import {
   type Space,
 } from './node.ts'
 import { COUNTERS, createStats, type Counter, type StoreStats } from './stats.ts'
+import { TEXT_LENGTH_MAX } from './text.ts'
 import { Tree, type ChangesLimit, type TreeChanges } from './tree.ts'
 import { WatcherHub } from './watcher-hub.ts'
 
@@ -118,7 +119,10 @@ export class Store {
     }
   }
 
-  /** JSON of the node, `{"key":...}`, for a body `{"action":"get","node":...}`. */
+  /**
+   * JSON of the node, `{"key":...}`, for a body `{"action":"get","node":...}`.
+   * @throws RangeError when it is longer than an answer can be
+   */
   read(read: Read): Shown | Refusal {
     const node = this.#tree.find(read.space, read.key, this.#index)
     if (isRefusal(node)) {
@@ -126,7 +130,9 @@ export class Store {
       return node
     }
     this.#stats.getsSuccess += 1
-    return showNode(node, read)
+    const shown = showNode(node, read)
+    if (shown.json.length > TEXT_LENGTH_MAX) throw new RangeError('the answer is too long')
+    return shown
   }
 
   /** A file's value, without counting a read: for the server's own keys. */

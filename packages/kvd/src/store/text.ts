@@ -6,6 +6,9 @@ import { Buffer, isUtf8 } from 'node:buffer'
  */
 const ESCAPE_BASE = 0xdc00
 
+/** Of a text in an answer: with all that stands around it there it must still be a string, which V8 ends near 2^29. */
+export const TEXT_LENGTH_MAX = 2 ** 29 - 2 ** 20
+
 /** Text of `bytes`, reversible by `encodeText`. */
 export function decodeText(bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString('utf8')
