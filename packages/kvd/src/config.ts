@@ -8,9 +8,10 @@ import {
   parseGoFlags,
 } from '@flotilla/daemon'
 import { badValue, ConfigError } from './config-error.ts'
-import { readExistingEngine, withoutPassword, type ExistingEngine } from './existing-engine.ts'
+import { readExistingEngine, type ExistingEngine } from './existing-engine.ts'
 import { shownUrl } from './discovery/shown-url.ts'
 import { FLAGS } from './flags.ts'
+import { shownValue } from './secrets.ts'
 import { readTestHooks, TEST_HOOK_NAMES, testHookWarnings, type TestHooks } from './test-hooks.ts'
 import {
   address,
@@ -215,20 +216,12 @@ function check(options: Options, warnings: readonly string[], testHooks: TestHoo
     isDebug:
       options.bool('debug') || /=\s*(DEBUG|TRACE)\b/i.test(options.string('log-package-levels')),
     testHooks,
-    given: options
-      .given()
-      .map(withoutPassword)
-      .map((one) => ({
-        ...one,
-        value: SECRET_URLS.has(one.name) ? shownUrl(one.value) : one.value,
-      })),
+    given: options.given().map((one) => ({ ...one, value: shownValue(one.name, one.value) })),
     warnings: [...warnings, ...tlsWarned],
   })
 }
 
 const BOOTSTRAP_FLAGS = ['initial-cluster', 'discovery', 'discovery-srv'] as const
-/** They may hold a password. */
-const SECRET_URLS = new Set(['discovery', 'discovery-proxy'])
 
 function readDiscovery(options: Options): DiscoveryConfig | undefined {
   if (BOOTSTRAP_FLAGS.filter((flag) => options.isSet(flag)).length > 1)

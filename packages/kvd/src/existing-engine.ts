@@ -97,11 +97,3 @@ function readUser(text: string): ExistingEngine['user'] {
   if (colon < 1) throw badValue('existing-engine-user', '...', 'must be USER:PASSWORD')
   return { name: text.slice(0, colon), password: text.slice(colon + 1) }
 }
-
-type Given = ReturnType<Options['given']>[number]
-
-/** What is set is logged, but no password. */
-export function withoutPassword(option: Given): Given {
-  if (option.name !== 'existing-engine-user') return option
-  return { ...option, value: option.value.replace(/:.*/s, ':...') }
-}

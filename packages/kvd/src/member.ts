@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { endsWithin, type Logger } from '@flotilla/daemon'
 import { attributesCommand, versionCommand, type Cluster } from './cluster.ts'
 import { openClients } from './client-side.ts'
@@ -181,9 +182,14 @@ export class Member {
       logger.info(
         'etcdserver: this member serves clients as soon as a leader confirms what it holds',
       )
-    while (!(await this.#isCurrent()))
-      if (this.#isClosed || (await endsWithin(this.ended, config.heartbeatMs))) return
-    if (this.#isClosed) return
+    let isOver = false
+    // Once, not in each turn: it may take for ever, and each promise that waits for it would stay.
+    void this.ended.then(() => (isOver = true))
+    while (!(await this.#isCurrent())) {
+      if (this.#isClosed || isOver) return
+      await pause(config.heartbeatMs, undefined, { ref: false })
+    }
+    if (this.#isClosed || isOver) return
     if (isDamaged) {
       logger.info('etcdserver: this member is whole again')
       peers.follow()

@@ -7,6 +7,7 @@ import {
   type Responder,
 } from '../http/message.ts'
 import { goDuration } from '../http/stats.ts'
+import { shownArgv } from '../secrets.ts'
 import { EtcdError } from './etcd-error.ts'
 import { clusterHead, type Front } from './front.ts'
 
@@ -90,7 +91,7 @@ export function serveVars(front: Front, request: RawRequest, responder: Responde
   const { etcd, fdLimit } = front
   const { header } = etcd
   const body = {
-    cmdline: process.argv,
+    cmdline: shownArgv(process.argv),
     file_descriptor_limit: fdLimit,
     memstats: process.memoryUsage(),
     'raft.status': { id: header?.memberId, term: header?.raftTerm, commit: header?.revision },

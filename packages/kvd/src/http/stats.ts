@@ -1,3 +1,4 @@
+import { shownArgv } from '../secrets.ts'
 import { NONE, type Role } from '../raft/types.ts'
 import type { HttpContext } from './context.ts'
 import { allowMethods, JSON_TYPE, type RawRequest, type Responder } from './message.ts'
@@ -71,7 +72,7 @@ export function answerVars(context: HttpContext, request: RawRequest, responder:
   const raftState = STATES[role]
   const status = { id: cluster.localId, term, vote, commit, lead, raftState, progress: {} }
   const body = {
-    cmdline: process.argv,
+    cmdline: shownArgv(process.argv),
     file_descriptor_limit: context.fdLimit,
     memstats: process.memoryUsage(),
     'raft.status': status,
