@@ -31,6 +31,9 @@ const SWEEP_MS = 5_000
 /** Descriptors kept for everything that is no client (etcd 2.3 etcdmain/etcd.go). */
 export const RESERVED_FDS = 150
 
+/** So many answers are written without waiting for the end of the turn: what they need is still in the cache. */
+const FLUSH_COUNT = 32
+
 /** Soft limit of open files; Node raises it to the hard one when it starts. */
 export function readFdLimit(): number {
   const line = /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
@@ -139,13 +142,15 @@ export class ClientListener {
   }
 
   #flushSoon(connection: LeanConnection): void {
-    if (this.#toFlush.length === 0)
-      setImmediate(() => {
-        const connections = this.#toFlush
-        this.#toFlush = []
-        for (const waiting of connections) waiting.flush()
-      })
+    if (this.#toFlush.length === 0) setImmediate(() => this.#flush())
     this.#toFlush.push(connection)
+    if (this.#toFlush.length >= FLUSH_COUNT) this.#flush()
+  }
+
+  #flush(): void {
+    const connections = this.#toFlush
+    this.#toFlush = []
+    for (const waiting of connections) waiting.flush()
   }
 
   /** Ends connections whose request does not come to an end. */

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
-import { STATUS_CODES } from 'node:http'
+import { TLSSocket } from 'node:tls'
+import { headToLength, statusLine } from './answer-head.ts'
+import { writeDirectly } from './direct-write.ts'
 import type { BodyStream, RawRequest, Responder } from './message.ts'
 import { parseHeaders, parseRequestLine, type LeanHeaders } from './lean-head.ts'
 
@@ -36,6 +38,7 @@ export interface LeanHost {
  */
 export class LeanConnection implements Responder {
   readonly #socket: Socket
+  readonly #isSecure: boolean
   readonly #push: Socket['push']
   readonly #host: LeanHost
   #input = ''
@@ -55,6 +58,7 @@ export class LeanConnection implements Responder {
 
   constructor(socket: Socket, host: LeanHost) {
     this.#socket = socket
+    this.#isSecure = socket instanceof TLSSocket
     this.#push = socket.push.bind(socket)
     this.#host = host
     // What comes in need not go through the stream's buffer: that would cost as much as reading it.
@@ -229,7 +233,8 @@ export class LeanConnection implements Responder {
       const bytes = isAscii ? body.length : Buffer.byteLength(body)
       if (bytes !== body.length) this.#isLatin1 = false
       const shown = this.#isHead ? '' : body
-      this.#output += `${statusLine(status)}${head}${this.#host.dateLine()}${connection}Content-Length: ${bytes}\r\n\r\n${shown}`
+      const start = headToLength(status, head + connection, this.#host.dateLine())
+      this.#output += `${start}${bytes}\r\n\r\n${shown}`
     }
     this.#answered()
   }
@@ -289,27 +294,18 @@ export class LeanConnection implements Responder {
     this.#isFlushing = false
     if (this.#output === '') return
     const text = this.#output
-    // One-byte text without UTF-8 in it is written as latin1, which is copied once less.
-    const encoding = this.#isLatin1 ? 'latin1' : 'utf8'
+    const isLatin1 = this.#isLatin1
     this.#output = ''
     this.#isLatin1 = true
-    if (this.#socket.writable) this.#socket.write(text, encoding)
+    if (!this.#socket.writable) return
+    // One-byte text without UTF-8 in it is written as latin1, which is copied once less.
+    if (isLatin1 && !this.#isSecure) writeDirectly(this.#socket, text)
+    else this.#socket.write(text, isLatin1 ? 'latin1' : 'utf8')
   }
 }
 
 function closeLine(head: string): string {
   return head.includes('Connection:') ? '' : 'Connection: close\r\n'
-}
-
-const statusLines = new Map<number, string>()
-
-function statusLine(status: number): string {
-  let line = statusLines.get(status)
-  if (line === undefined) {
-    line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
-    statusLines.set(status, line)
-  }
-  return line
 }
 
 const END = Buffer.from('0\r\n\r\n')
