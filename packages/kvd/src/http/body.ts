@@ -19,7 +19,10 @@ export function readBody(
   const finish = (isTooLarge: boolean): void => {
     if (isDone) return
     isDone = true
-    if (isTooLarge) response.once('finish', () => linger(request))
+    if (isTooLarge) {
+      response.shouldKeepAlive = false
+      response.once('finish', () => linger(request))
+    }
     done(isTooLarge ? undefined : Buffer.concat(parts))
     parts.length = 0
   }

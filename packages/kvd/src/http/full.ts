@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { readBody } from './body.ts'
+import { endUnread, refuseUnread } from './client-error.ts'
 import { Turns } from './turns.ts'
 import { WATCH_PATH } from './watch-message.ts'
 import { BODY_BYTES_MAX, type BodyStream, type RawRequest, type Responder } from './message.ts'
@@ -85,10 +86,15 @@ function createParser(options: FullOptions, shared: Shared): Server {
   Object.assign(server, { httpAllowHalfOpen: true })
   // It never listens itself, yet watches over its connections only from then on.
   server.emit('listening')
+  server.on('clientError', (error, socket) => {
+    if (turns.isBusy(socket)) endUnread(socket, error)
+    else refuseUnread(socket, error)
+  })
   server.on('request', (request, response) => {
     // What stands behind a request that ends the connection is not carried out.
     if (turns.isLast(request.socket, response)) return
     readBody(request, response, BODY_BYTES_MAX, (bytes) => {
+      if (bytes === undefined) turns.endBehind(request.socket)
       const body = bytes?.toString('latin1') ?? ''
       const serve = (): void => {
         const { head, path, query } = splitTarget(request)

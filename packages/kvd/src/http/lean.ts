@@ -247,7 +247,8 @@ export class LeanConnection implements Responder {
     this.#stream = stream
     // A check of credentials may have taken longer than the client waited.
     if (this.#socket.destroyed) stream.closed()
-    else if (this.#isEnded) this.#socket.destroy()
+    // It is paused, or will be, and would not tell when its client is gone.
+    else if (this.#isEnded || this.#input.length > AHEAD_BYTES_MAX) this.#socket.destroy()
     return stream
   }
 

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 /** Of requests that wait for their turn so much is kept, as of a connection on the lean way. */
 const AHEAD_BYTES_MAX = 256 * 1024
@@ -44,7 +45,7 @@ class Line {
  * read behind a write would then overtake it.
  */
 export class Turns {
-  readonly #lines = new WeakMap<Socket, Line>()
+  readonly #lines = new WeakMap<Duplex, Line>()
   readonly #ending = new WeakSet<Socket>()
   readonly #ended = new WeakSet<Socket>()
 
@@ -53,6 +54,16 @@ export class Turns {
     if (this.#ending.has(socket)) return true
     if (!response.shouldKeepAlive) this.#ending.add(socket)
     return false
+  }
+
+  /** What stands behind a request that was not read to its end is not carried out. */
+  endBehind(socket: Socket): void {
+    this.#ending.add(socket)
+  }
+
+  /** A request of the connection is being answered. */
+  isBusy(socket: Duplex): boolean {
+    return this.#lines.has(socket)
   }
 
   /** An answer ends the connection: what waits behind it is dropped. */

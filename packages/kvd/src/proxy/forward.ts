@@ -31,6 +31,7 @@ const HOP_BY_HOP = [
   'proxy-authenticate',
   'proxy-authorization',
   'te',
+  'trailer',
   'trailers',
   'transfer-encoding',
   'upgrade',
@@ -63,6 +64,20 @@ export class Forwarder {
 
   /** @param body undefined when it was too large to be kept */
   async forward(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    body: Buffer | undefined,
+  ): Promise<void> {
+    try {
+      await this.#forward(incoming, outgoing, body)
+    } catch (error) {
+      // What can be read cannot always be written: node:http sends no control characters on.
+      this.#options.logger.debug('proxy: a request cannot be passed on', { error: String(error) })
+      refuse(outgoing, 400, 'bad request')
+    }
+  }
+
+  async #forward(
     incoming: IncomingMessage,
     outgoing: ServerResponse,
     body: Buffer | undefined,
@@ -238,7 +253,7 @@ function passBack(answer: IncomingMessage, outgoing: ServerResponse): void {
 
 /** The original's words for what went wrong in the proxy itself. */
 function refuse(outgoing: ServerResponse, status: number, problem: string): void {
-  if (outgoing.destroyed) return
+  if (outgoing.destroyed || outgoing.headersSent) return
   outgoing.writeHead(status, { 'Content-Type': 'application/json' })
   outgoing.end(JSON.stringify({ message: `proxy: ${problem}` }))
 }

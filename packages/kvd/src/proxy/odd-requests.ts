@@ -1,5 +1,6 @@
 import { IncomingMessage, type RequestListener, type Server, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
+import { endUnread, refuseUnread } from '../http/client-error.ts'
 import { parseHeaders, parseRequestLine } from '../http/lean-head.ts'
 
 /** One request as it stands in a packet; the target as it is sent on, in latin1. */
@@ -12,13 +13,6 @@ export interface OddRequest {
 
 /** What node:http stumbles over in the first line of a request, though a member reads it. */
 const ODD = new Set(['HPE_INVALID_METHOD', 'HPE_INVALID_URL'])
-const BAD_REQUEST = '400 Bad Request'
-/** As node:http answers by itself while nobody listens. */
-const REFUSALS = new Map([
-  ['HPE_HEADER_OVERFLOW', '431 Request Header Fields Too Large'],
-  ['HPE_CHUNK_EXTENSIONS_OVERFLOW', '413 Payload Too Large'],
-  ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
-])
 
 /**
  * Lets a proxy's server answer what node:http refuses and the original passes on: methods that it does
@@ -32,11 +26,11 @@ export function answerOddRequests(server: Server, answer: RequestListener): void
     // What comes behind the last request cannot be read either.
     if (taken.has(socket)) return
     if (answering.has(socket) || !(socket instanceof Socket)) {
-      socket.destroy()
+      endUnread(socket, error)
       return
     }
     const odd = oddRequestOf(error)
-    if (odd === undefined) refuse(socket, error)
+    if (odd === undefined) refuseUnread(socket, error)
     else {
       taken.add(socket)
       serve(odd, socket, answer)
@@ -58,13 +52,6 @@ function serve(odd: OddRequest, socket: Socket, answer: RequestListener): void {
   outgoing.assignSocket(socket)
   outgoing.once('finish', () => socket.end())
   answer(incoming, outgoing)
-}
-
-function refuse(socket: Socket, error: Error): void {
-  const code = 'code' in error ? String(error.code) : ''
-  if (socket.writable)
-    socket.write(`HTTP/1.1 ${REFUSALS.get(code) ?? BAD_REQUEST}\r\nConnection: close\r\n\r\n`)
-  socket.destroy()
 }
 
 /** Which connections wait for an answer: another one on top would be read as a part of it. */

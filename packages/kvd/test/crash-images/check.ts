@@ -1,11 +1,12 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DiskError, openDisk, type Disk, type Recovered } from '../../src/storage/disk.ts'
+import type { Batch } from '../../src/storage/messages.ts'
 import { commit } from '../helpers/batches.ts'
 import { BatchMaker, diskOptions, recoveredState } from './batch-shape.ts'
 import type { Files } from './file-model.ts'
 import type { CrashImage } from './images.ts'
-import type { Plan } from './plan.ts'
+import type { Plan, Step } from './plan.ts'
 
 export function writeFiles(directory: string, files: Files): void {
   rmSync(directory, { recursive: true, force: true })
@@ -58,13 +59,24 @@ export async function imageProblem(
     if (problem !== undefined) return problem
     const step = plan.steps[found]
     if (!goesOn || step === undefined) return undefined
-    await commit(disk, new BatchMaker(plan, disk.recovered).batch(step))
+    const batch = nextBatch(plan, disk.recovered, step)
+    if (typeof batch === 'string') return batch
+    await commit(disk, batch)
   } finally {
     await disk.close()
   }
   const next = await look(directory)
   const reached = plan.states.indexOf('state' in next ? next.state : '')
   return reached > image.said.answered ? undefined : `after one more step: ${JSON.stringify(next)}`
+}
+
+/** Or why what was recovered does not lead to it. */
+function nextBatch(plan: Plan, recovered: Recovered, step: Step): Batch | string {
+  try {
+    return new BatchMaker(plan, recovered).batch(step)
+  } catch (error) {
+    return `step ${step.seq} cannot follow: ${String(error)}`
+  }
 }
 
 /**

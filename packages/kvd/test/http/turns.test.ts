@@ -50,6 +50,23 @@ t.test(
   },
 )
 
+t.test('a long poll that comes to stand before too much is cut', async (tt) => {
+  for (const unusual of [[], [UNUSUAL]]) {
+    const { port, disk, store, replica } = await openClientPort(tt, { isByHand: true })
+    const connection = await Exchange.open(port)
+    const ahead = Array.from({ length: 12_000 }, (_, at) => get(`/v2/keys/none/${at}`))
+    const sent = [put('/v2/keys/k', 'value=v', ...unusual), get('/v2/keys/k?wait=true'), ...ahead]
+    await connection.send(sent.map(({ text }) => text).join(''))
+    while (replica.pending === 0) await turn()
+    for (let turns = 0; turns < 100; turns += 1) await turn()
+    while (disk.waiting === 0) await turn()
+    disk.commit()
+    await connection.untilOver()
+    while (store.watchers.count > 0) await turn()
+    tt.equal(store.watchers.count, 0)
+  }
+})
+
 t.test('long polls leave nothing behind on their connection', async (tt) => {
   const { port, store } = await openClientPort(tt)
   const warnings: string[] = []

@@ -1,11 +1,12 @@
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Director } from '../../src/proxy/director.ts'
 import { Forwarder } from '../../src/proxy/forward.ts'
 import { inTurn } from '../../src/proxy/in-turn.ts'
 import { Liveness } from '../../src/proxy/liveness.ts'
+import { answerOddRequests } from '../../src/proxy/odd-requests.ts'
 import { ProxyMetrics } from '../../src/proxy/proxy-metrics.ts'
 import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
 import { Exchange, get, put } from '../helpers/exchange.ts'
@@ -53,14 +54,22 @@ async function proxyBefore(
     forwarder.close()
     tls.close()
   })
-  const url = await openServer(
-    tt,
-    inTurn((incoming, outgoing, body) => void forwarder.forward(incoming, outgoing, body)),
+  const answer = inTurn(
+    (incoming, outgoing, body) => void forwarder.forward(incoming, outgoing, body),
   )
+  const server = createServer(answer).listen(0, '127.0.0.1')
+  answerOddRequests(server, answer)
+  await once(server, 'listening')
+  tt.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const address = server.address()
+  const port = typeof address === 'object' ? (address?.port ?? 0) : 0
   const untilAsked = async (count: number): Promise<void> => {
     while (asked.length < count) await turn()
   }
-  return { port: Number(new URL(url).port), asked, untilAsked }
+  return { port, asked, untilAsked }
 }
 
 t.test('of a connection one request after the other comes to a member', async (tt) => {
@@ -96,23 +105,50 @@ t.test('a client that goes takes all its watches with it', async (tt) => {
   tt.equal(asked.length, 1)
 })
 
-t.test('more requests than a proxy keeps behind a watch end the connection', async (tt) => {
+for (const query of ['wait=true', '%77ait=true'])
+  t.test(
+    `more requests than a proxy keeps behind a watch end the connection: ${query}`,
+    async (tt) => {
+      const { port, asked, untilAsked } = await proxyBefore(tt)
+      const connection = await Exchange.open(port)
+      await connection.send(get(`/v2/keys/k?${query}`).text)
+      await untilAsked(1)
+      await connection.send(Array.from({ length: 300 }, () => get('/v2/keys/k').text).join(''))
+      await connection.untilOver()
+      tt.equal(asked.length, 1)
+    },
+  )
+
+t.test('a header that belongs to the connection stays there', async (tt) => {
   const { port, asked, untilAsked } = await proxyBefore(tt)
   const connection = await Exchange.open(port)
-  await connection.send(get('/v2/keys/k?wait=true').text)
+  const sent = get('/v2/keys/k', 'Trailer: X')
+  await connection.send(sent.text)
   await untilAsked(1)
-  await connection.send(Array.from({ length: 300 }, () => get('/v2/keys/k').text).join(''))
-  await connection.untilOver()
-  tt.equal(asked.length, 1)
+  asked[0]?.response.end('done')
+  const [reply] = await connection.replies([sent])
+  tt.equal(reply?.body, 'done')
+  connection.socket.destroy()
+})
+
+t.test('what can be read but not passed on is refused', async (tt) => {
+  const { port, asked } = await proxyBefore(tt)
+  const connection = await Exchange.open(port)
+  const sent = get('/v2/keys/\u00e4', 'X-A: \u0001')
+  await connection.send(sent.text)
+  const [reply] = await connection.replies([sent])
+  tt.equal(reply?.status, 400)
+  tt.equal(asked.length, 0)
+  connection.socket.destroy()
 })
 
 t.test('a body that is too large is refused, and the refusal arrives', async (tt) => {
   const { port, asked } = await proxyBefore(tt)
   const connection = await Exchange.open(port)
   const sent = put('/v2/keys/k', `value=${'x'.repeat(17 << 20)}`)
-  connection.socket.write(sent.text)
+  connection.socket.write(sent.text + put('/v2/keys/behind', 'value=1').text)
   const [reply] = await connection.replies([sent])
-  tt.equal(reply?.status, 413)
+  tt.match(reply, { status: 413, headers: { connection: 'close' } })
   await connection.untilOver()
   tt.equal(asked.length, 0)
 })
