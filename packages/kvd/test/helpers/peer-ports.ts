@@ -7,8 +7,8 @@ import { newBirth } from '../../src/membership/birth.ts'
 import { PeerPort } from '../../src/peer-port.ts'
 import { Peers, type PeersListener, type PeersOptions } from '../../src/peers.ts'
 import { Store } from '../../src/store/store.ts'
-import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
 import { LogLines } from './log-lines.ts'
+import { withoutTls } from './no-tls.ts'
 import { freePorts } from './store-process.ts'
 
 /** Names and peer URLs of a cluster that begins. */
@@ -70,17 +70,8 @@ export async function servePeers(
   url: URL,
   headMs?: number,
 ): Promise<number> {
-  const config = {
-    side: 'peer',
-    certFile: '',
-    keyFile: '',
-    caFiles: [],
-    clientCertAuth: false,
-    isSelfSigned: false,
-  } as const
   const { logger } = log
-  const tls = await openTlsIdentity({ config, logger, nowMs: Date.now })
-  tt.teardown(() => tls.close())
+  const tls = await withoutTls(tt, 'peer', logger)
   const options = { cluster, peers, tls, logger, ...(headMs === undefined ? {} : { headMs }) }
   const port = new PeerPort(options)
   await port.listen(url)

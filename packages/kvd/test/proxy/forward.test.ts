@@ -5,18 +5,10 @@ import { Forwarder } from '../../src/proxy/forward.ts'
 import { inTurn } from '../../src/proxy/in-turn.ts'
 import { Liveness } from '../../src/proxy/liveness.ts'
 import { ProxyMetrics } from '../../src/proxy/proxy-metrics.ts'
-import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
 import { LogLines } from '../helpers/log-lines.ts'
 import { openServer } from '../helpers/loopback.ts'
+import { withoutTls } from '../helpers/no-tls.ts'
 
-const PLAIN = {
-  side: 'client',
-  certFile: '',
-  keyFile: '',
-  caFiles: [],
-  clientCertAuth: false,
-  isSelfSigned: false,
-} as const
 const DIVERGED_BODY = '{"errorCode":300}'
 
 const ANSWERS = {
@@ -114,8 +106,7 @@ for (const { members, method, asked, status, body, isDiverged, left } of [...CAS
       const director = new Director(60_000, () => 0)
       director.update(urls)
       const log = new LogLines()
-      const tls = await openTlsIdentity({ config: PLAIN, logger: log.logger, nowMs: Date.now })
-      tt.teardown(() => tls.close())
+      const tls = await withoutTls(tt, 'client', log.logger)
       const metrics = new ProxyMetrics()
       // Without limits to connections whoever is gone is found as well.
       const limitMs = members.includes('is gone') ? 0 : 60_000

@@ -8,19 +8,10 @@ import { inTurn } from '../../src/proxy/in-turn.ts'
 import { Liveness } from '../../src/proxy/liveness.ts'
 import { answerOddRequests } from '../../src/proxy/odd-requests.ts'
 import { ProxyMetrics } from '../../src/proxy/proxy-metrics.ts'
-import { openTlsIdentity } from '../../src/tls/tls-identity.ts'
 import { Exchange, get, put } from '../helpers/exchange.ts'
 import { LogLines } from '../helpers/log-lines.ts'
 import { openServer } from '../helpers/loopback.ts'
-
-const PLAIN = {
-  side: 'client',
-  certFile: '',
-  keyFile: '',
-  caFiles: [],
-  clientCertAuth: false,
-  isSelfSigned: false,
-} as const
+import { withoutTls } from '../helpers/no-tls.ts'
 
 interface Asked {
   readonly url: string
@@ -38,7 +29,7 @@ async function proxyBefore(
   const director = new Director(60_000, () => 0)
   director.update([member])
   const { logger } = new LogLines()
-  const tls = await openTlsIdentity({ config: PLAIN, logger, nowMs: Date.now })
+  const tls = await withoutTls(tt, 'client', logger)
   const forwarder = new Forwarder({
     director,
     logger,
@@ -50,10 +41,7 @@ async function proxyBefore(
     readMs: 0,
     liveness: new Liveness(60_000),
   })
-  tt.teardown(() => {
-    forwarder.close()
-    tls.close()
-  })
+  tt.teardown(() => forwarder.close())
   const answer = inTurn(
     (incoming, outgoing, body) => void forwarder.forward(incoming, outgoing, body),
   )
