@@ -89,8 +89,9 @@ class DiskThread {
    */
   #markLife(mark: HighWater | undefined): void {
     const incarnation = this.#incarnation
-    if (mark === undefined) this.#markAt(this.#database.last, this.#markedCommit)
-    else this.#mark.write({ ...mark, incarnation, commit: this.#markedCommit })
+    const commit = this.#markedCommit
+    if (mark === undefined) this.#markAt(this.#database.last, commit)
+    else this.#mark.write({ ...mark, incarnation, commit, isAhead: this.#isAhead(commit) })
     this.#mark.sync()
   }
 
@@ -168,7 +169,12 @@ class DiskThread {
   #markAt({ index, term, chain }: Place, commit: number): void {
     const place = { lastIndex: index, lastTerm: term, lastChain: chain }
     this.#markedCommit = commit
-    this.#mark.write({ ...this.#hard, ...place, commit, incarnation: this.#incarnation })
+    const isAhead = this.#isAhead(commit)
+    this.#mark.write({ ...this.#hard, ...place, commit, isAhead, incarnation: this.#incarnation })
+  }
+
+  #isAhead(commit: number): boolean {
+    return commit > this.#database.committed
   }
 
   /** Term and vote are promises: they must be in both places before anybody hears of them. */

@@ -19,8 +19,12 @@ export interface HighWater {
   readonly incarnation: number
   /** The member does not count before the others have made it whole. */
   readonly isDamaged: boolean
+  /** `commit` goes ahead of what the database was told; else that has it too, or has lost it. */
+  readonly isAhead: boolean
 }
 
+const DAMAGED = 1
+const AHEAD = 2
 const SLOT_BYTES = 4096
 const MARK_BYTES = 72
 const CHECKSUM_AT = MARK_BYTES - 4
@@ -73,12 +77,14 @@ export class HighWaterFile {
       commit: bytes.readDoubleLE(44),
       lastChain: bytes.readUInt32LE(52),
       incarnation: magic === MAGIC ? bytes.readDoubleLE(56) : 0,
-      isDamaged: magic === MAGIC && bytes.readUInt32LE(64) !== 0,
+      isDamaged: magic === MAGIC && (bytes.readUInt32LE(64) & DAMAGED) !== 0,
+      isAhead: magic === MAGIC && (bytes.readUInt32LE(64) & AHEAD) !== 0,
     }
   }
 
   write(mark: Omit<HighWater, 'seq'>): void {
-    const { term, vote, lastIndex, lastTerm, lastChain, commit, incarnation, isDamaged } = mark
+    const { term, vote, lastIndex, lastTerm, lastChain, commit, incarnation } = mark
+    const flags = (mark.isDamaged ? DAMAGED : 0) | (mark.isAhead ? AHEAD : 0)
     this.#seq += 1
     const slot = this.#slot
     slot.writeUInt32LE(MAGIC, 0)
@@ -90,7 +96,7 @@ export class HighWaterFile {
     slot.writeDoubleLE(commit, 44)
     slot.writeUInt32LE(lastChain, 52)
     slot.writeDoubleLE(incarnation, 56)
-    slot.writeUInt32LE(isDamaged ? 1 : 0, 64)
+    slot.writeUInt32LE(flags, 64)
     slot.writeUInt32LE(crc32(slot.subarray(0, CHECKSUM_AT)), CHECKSUM_AT)
     writeSync(this.#fd, slot, 0, MARK_BYTES, (this.#seq % 2) * SLOT_BYTES)
   }

@@ -52,8 +52,8 @@ export class LogDatabase {
   readonly #commit: Statement
   readonly #hard: Statement
   readonly #told: Statement
-  /** What table `told` says. */
-  #committed = 0
+  /** What table `told` says; undefined before it says anything. */
+  #committed: number | undefined
   readonly #identity: Statement
   readonly #log: LogTable
   readonly #images: ImageTables
@@ -113,11 +113,11 @@ export class LogDatabase {
       mayBeDamaged,
     )
     this.#last = log.last
+    this.#committed = this.#loadTold()
     const hard = this.#judge(this.#loadHard(), mark, mayBeDamaged)
     const { identity, incarnation } = this.#loadIdentity(source === 'image', mark)
     // A mark comes ahead of changes of the members, and may speak of entries that come with them.
-    this.#committed = this.#loadTold()
-    const vouched = Math.max(mark?.commit ?? 0, this.#committed)
+    const vouched = Math.max(mark?.commit ?? 0, this.committed)
     const loaded: Loaded = {
       identity,
       incarnation,
@@ -168,6 +168,12 @@ export class LogDatabase {
           ? `ends at log entry ${this.#last.index}, but entries up to ${index} were acknowledged`
           : `has not the log entry ${index} of term ${term} that was acknowledged`,
       )
+    // Where old pages of the log have come back over newer ones, its end may be there all the same.
+    const known = this.#committed ?? Infinity
+    if (!mark.isAhead && known < mark.commit)
+      return this.#lost(
+        `knows entries up to ${known} to be committed, and had known ${mark.commit}`,
+      )
     const isVoteKept = mark.vote === '0' || mark.vote === hard.vote
     if (hard.term < mark.term || (hard.term === mark.term && !isVoteKept))
       return this.#lost(
@@ -191,10 +197,15 @@ export class LogDatabase {
     return hard
   }
 
-  #loadTold(): number {
+  /** Entries up to here are committed, as the database knows. */
+  get committed(): number {
+    return this.#committed ?? 0
+  }
+
+  #loadTold(): number | undefined {
     const row = this.#db.prepare<[], ToldRow>('SELECT committed, crc FROM told').get()
     // A birth that never came to the disk, or a database of before.
-    if (row === undefined) return 0
+    if (row === undefined) return undefined
     if (toldChecksum(row.committed) !== row.crc)
       throw new DamageError(`${this.#file}: table told fails its checksum`)
     return row.committed

@@ -51,8 +51,8 @@ export const mutants: readonly Mutant[] = [
     ['log-database.js', 'this.#sync();\n        return loaded;', 'return loaded;'],
     [
       'disk-worker.js',
-      'this.#mark.write({ ...mark, incarnation, commit: this.#markedCommit });\n        this.#mark.sync();',
-      'this.#mark.write({ ...mark, incarnation, commit: this.#markedCommit });',
+      'this.#mark.write({ ...mark, incarnation, commit, isAhead: this.#isAhead(commit) });\n        this.#mark.sync();',
+      'this.#mark.write({ ...mark, incarnation, commit, isAhead: this.#isAhead(commit) });',
     ],
   ),
   mutant(

@@ -61,6 +61,23 @@ t.test('a start knows what is committed without the mark', async (tt) => {
   await disk.close()
 })
 
+t.test('a database that has lost only the word of what is committed is damaged', async (tt) => {
+  const root = tt.testdir({ data: {} })
+  const directory = join(root, 'data')
+  const disk = await openDisk({ directory, source: 'image' })
+  const log = new Batches()
+  await commit(disk, log.of([set('/a'), set('/b')], { commit: 1 }))
+  const copy = copyOf(directory, join(root, 'copy'))
+  await commit(disk, log.of([], { commit: 2 }))
+  copyFileSync(join(directory, 'hwm'), join(copy, 'hwm'))
+  await disk.close()
+  await tt.rejects(openDisk({ directory: copy, source: 'image' }), {
+    code: 'DAMAGED',
+    message:
+      /knows entries up to 1 to be committed, and had known 2: its write-ahead log is damaged$/,
+  })
+})
+
 function keysOf({ recovered }: Disk): string[] {
   return recovered.entries.map(({ data }) => decodeCommand(Buffer.from(data)).key)
 }

@@ -146,6 +146,7 @@ t.test('a log that ends before its mark, or forgot a promise, is refused', async
     commit: 2,
     incarnation: 1,
     isDamaged: false,
+    isAhead: true,
   }
   const cases: [what: string, mark: HighWater, problem: RegExp | undefined][] = [
     ['the same', mark, undefined],
@@ -188,7 +189,8 @@ t.test('a member is damaged until its disk says otherwise in both places', async
   database.write(log.of([set('/2'), set('/3')]))
   const { index: lastIndex, term: lastTerm, chain: lastChain } = database.last
   const place = { lastIndex, lastTerm, lastChain }
-  const mark = { seq: 1, term: 1, vote: '0', ...place, commit: 3, incarnation: 2, isDamaged: false }
+  const life = { incarnation: 2, isDamaged: false, isAhead: true }
+  const mark = { seq: 1, term: 1, vote: '0', ...place, commit: 3, ...life }
   const cases: [what: string, mark: HighWater, isDamaged: boolean, commit: number][] = [
     ['all is there', mark, false, 3],
     ['a longer one', { ...mark, lastIndex: 5, commit: 4 }, true, 4],
@@ -232,6 +234,7 @@ t.test('before entries are replaced, the place below them is told', async (tt) =
     commit: 0,
     incarnation: 1,
     isDamaged: false,
+    isAhead: true,
   }
   tt.throws(() => load(database, 'image', mark), { code: 'DAMAGED' })
   const commands = [set('/one'), set('/2')]
@@ -252,7 +255,7 @@ t.test('what is known to be committed is not more than there is', async (tt) => 
   const commands = [set('/1'), set('/2'), set('/3')]
   database.write(log.of(commands, imageOf(storeOf(commands.slice(0, 2)), 2)))
   const { chain: lastChain } = database.last
-  const life = { incarnation: 1, isDamaged: false }
+  const life = { incarnation: 1, isDamaged: false, isAhead: true }
   const mark = { seq: 1, term: 1, vote: '0', lastIndex: 3, lastTerm: 1, lastChain, ...life }
   const cases: [mark: HighWater | undefined, commit: number][] = [
     [undefined, 2],
@@ -310,7 +313,7 @@ t.test('each start of a member has a number that none before had', async (tt) =>
   tt.same(load(last, 'log').loaded.identity, OWNER)
   tt.same(numbers, [1, 2, 2, 3], 'to look at a log is no start')
   const place = { seq: 1, term: 1, vote: '0', lastIndex: 0, lastTerm: 0, lastChain: 0, commit: 0 }
-  const mark = { ...place, incarnation: 7, isDamaged: false }
+  const mark = { ...place, incarnation: 7, isDamaged: false, isAhead: false }
   tt.equal(load(last, 'image', mark).loaded.incarnation, 8, 'nor before the WAL was lost')
   const empty = open(tt, join(tt.testdir(), 'empty.db')).database
   tt.equal(load(empty, 'image', mark, true).loaded.incarnation, 8, 'or all')

@@ -146,6 +146,7 @@ function markOf(lastIndex: number): Omit<HighWater, 'seq'> {
     commit: lastIndex,
     incarnation: lastIndex + 1,
     isDamaged: lastIndex % 2 === 0,
+    isAhead: lastIndex % 3 === 0,
   }
 }
 
