@@ -2,9 +2,10 @@ import { Buffer } from 'node:buffer'
 import type { Database, Statement } from 'better-sqlite3'
 import type { StoreStats } from '../store/stats.ts'
 import { DamageError } from './damage-error.ts'
+import { EventTable } from './event-table.ts'
 import { mergeStep } from './merge-rule.ts'
 import type { Batch, EventRow, FromDisk, Image } from './messages.ts'
-import { minus, NOTHING, PackTable, plus, type Amount } from './pack-table.ts'
+import { minus, NOTHING, PackTable, plus, type Amount, type PackAmount } from './pack-table.ts'
 import { nodeChecksum, textChecksum } from './records.ts'
 import { mergeRuns, RowWriter, type DiskNode, type DiskRow } from './rows.ts'
 
@@ -39,6 +40,8 @@ interface StateRow {
   readonly merged: number
   /** Packs behind `merged`, up to here, belong to the image; later ones wait for the next. */
   readonly packs: number
+  /** Of the checksums of these packs and of the image's events; null where a kvd of before has written it. */
+  readonly sum: number | null
 }
 
 interface NodeColumns {
@@ -55,9 +58,13 @@ interface Progress {
   readonly state: StateRow | undefined
   readonly lastPack: number
   /** In packs behind `state.merged`, up to `state.packs`. */
-  readonly image: Amount
+  readonly image: PackAmount
   /** In packs behind `state.packs`. */
-  readonly fresh: Amount
+  readonly fresh: PackAmount
+  /** The sum of the checksums of the image's events. */
+  readonly imageEvents: number
+  /** And of those that wait for the next one. */
+  readonly freshEvents: number
   /** What an earlier process left without an image is gone. */
   readonly isClean: boolean
   /** Packs up to here are deleted. */
@@ -66,7 +73,7 @@ interface Progress {
 
 interface Merge {
   readonly upTo: number
-  readonly amount: Amount
+  readonly amount: PackAmount
   readonly rows: Iterator<DiskRow>
 }
 
@@ -75,6 +82,8 @@ const EMPTY: Progress = {
   lastPack: 0,
   image: NOTHING,
   fresh: NOTHING,
+  imageEvents: 0,
+  freshEvents: 0,
   isClean: true,
   dropped: 0,
 }
@@ -118,9 +127,9 @@ export class ImageTables {
   readonly #file: string
   readonly #mergeRows: number
   readonly #packs: PackTable
+  readonly #events: EventTable
   readonly #putNode: Statement
   readonly #dropNode: Statement
-  readonly #putEvents: Statement
   #durable: Progress = { ...EMPTY, isClean: false }
   #next: Progress = this.#durable
   #merge: Merge | undefined
@@ -133,11 +142,11 @@ export class ImageTables {
     this.#file = file
     this.#mergeRows = mergeRows
     this.#packs = new PackTable(db, file)
+    this.#events = new EventTable(db, file)
     this.#putNode = db.prepare(
       'INSERT OR REPLACE INTO node (path, value, created, modified, expire_ms, crc) VALUES (?, ?, ?, ?, ?, ?)',
     )
     this.#dropNode = db.prepare('DELETE FROM node WHERE path = ?')
-    this.#putEvents = db.prepare('INSERT OR REPLACE INTO event (last, body, crc) VALUES (?, ?, ?)')
   }
 
   /** Reads where the image stands. `load` comes next, unless the log alone is wanted. */
@@ -148,7 +157,7 @@ export class ImageTables {
       throw new DamageError(`${this.#file}: table state fails its checksum`)
     const stats: StoreStats = JSON.parse(row.stats)
     const dropped = Math.min(this.#packs.first - 1, row.merged)
-    this.#durable = { ...this.#durable, state: row, lastPack: row.packs, dropped }
+    this.#durable = { ...EMPTY, isClean: false, state: row, lastPack: row.packs, dropped }
     this.#next = this.#durable
     return { applied: row.applied, storeIndex: row.store_index, count: row.nodes, stats }
   }
@@ -158,7 +167,10 @@ export class ImageTables {
     const { state } = this.#durable
     if (state === undefined) return
     const { runs, amount: image } = this.#packs.open(state.merged, state.packs)
-    this.#durable = { ...this.#durable, image }
+    const { rows: events, sum } = this.#events.read(state.store_index)
+    if (state.sum !== null && state.sum !== image.sum + sum)
+      throw new DamageError(`${this.#file}: table state stands for other packs or events`)
+    this.#durable = { ...this.#durable, image, imageEvents: sum }
     this.#next = this.#durable
     const writer = new RowWriter()
     let count = 0
@@ -173,7 +185,7 @@ export class ImageTables {
       throw new DamageError(
         `${this.#file}: the store has ${count} nodes, ${state.nodes} were written`,
       )
-    for (const { body } of this.#eventRows(state)) post({ type: 'events', body })
+    for (const { body } of events) post({ type: 'events', body })
   }
 
   *#nodes(): Generator<DiskRow> {
@@ -215,7 +227,7 @@ export class ImageTables {
     this.#readers += 1
     const { runs } = this.#packs.open(state.merged, state.packs)
     const rows = mergeRuns([...runs, this.#pagedNodes()])
-    const events = this.#eventRows(state)
+    const { rows: events } = this.#events.read(state.store_index)
     const { applied, store_index: storeIndex, nodes: count } = state
     const stats: StoreStats = JSON.parse(state.stats)
     return {
@@ -235,20 +247,6 @@ export class ImageTables {
     this.#next = EMPTY
   }
 
-  /** Those of the image: later ones wait for the next, but are checked as well, or a wrong number would hide one. */
-  #eventRows({ store_index: end }: StateRow): EventRow[] {
-    const rows: EventRow[] = []
-    const select = this.#db.prepare<[], EventRow & { crc: number }>(
-      'SELECT * FROM event ORDER BY last',
-    )
-    for (const { last, body, crc } of select.iterate()) {
-      if (typeof body !== 'string' || textChecksum(last, body) !== crc)
-        throw new DamageError(`${this.#file}: table event, row ${last}, fails its checksum`)
-      if (last <= end) rows.push({ last, body })
-    }
-    return rows
-  }
-
   /**
    * Takes packs and events, makes all of them the image when there is one, and moves some rows that
    * wait in packs into table `node`. Returns about how many bytes were written.
@@ -259,12 +257,12 @@ export class ImageTables {
     const waiting = this.#next.image
     if (packs.length + events.length > 0 || image !== undefined) this.#clean()
     for (const pack of packs) brought = plus(brought, this.#writePack(pack))
-    let bytes = 0
-    for (const { last, body } of events) {
-      this.#putEvents.run(last, body, textChecksum(last, body))
-      bytes += body.length
+    let { bytes } = brought
+    for (const event of events) {
+      const crc = this.#events.put(event)
+      this.#next = { ...this.#next, freshEvents: this.#next.freshEvents + crc }
+      bytes += event.body.length
     }
-    bytes += brought.bytes
     if (image !== undefined) this.#writeImage(image)
     if (this.#readers > 0) return bytes
     this.#dropMerged(DROP_FACTOR * packs.length + 1)
@@ -276,11 +274,11 @@ export class ImageTables {
   #clean(): void {
     if (this.#next.isClean) return
     this.#packs.dropBehind(this.#next.lastPack)
-    this.#db.prepare('DELETE FROM event WHERE last > ?').run(this.#next.state?.store_index ?? 0)
+    this.#events.dropBehind(this.#next.state?.store_index ?? 0)
     this.#next = { ...this.#next, isClean: true }
   }
 
-  #writePack(bytes: Uint8Array): Amount {
+  #writePack(bytes: Uint8Array): PackAmount {
     const seq = this.#next.lastPack + 1
     const amount = this.#packs.put(seq, bytes)
     this.#next = { ...this.#next, lastPack: seq, fresh: plus(this.#next.fresh, amount) }
@@ -288,8 +286,15 @@ export class ImageTables {
   }
 
   #writeImage(image: Image): void {
-    this.#db.prepare('DELETE FROM event WHERE last < ?').run(image.eventFloor)
     const { state, lastPack, image: before, fresh } = this.#next
+    const dropped = this.#events.dropBelow(image.eventFloor)
+    this.#next = {
+      ...this.#next,
+      image: plus(before, fresh),
+      fresh: NOTHING,
+      imageEvents: this.#next.imageEvents + this.#next.freshEvents - dropped,
+      freshEvents: 0,
+    }
     this.#writeState({
       applied: image.applied,
       store_index: image.storeIndex,
@@ -298,22 +303,23 @@ export class ImageTables {
       merged: state?.merged ?? 0,
       packs: lastPack,
     })
-    this.#next = { ...this.#next, image: plus(before, fresh), fresh: NOTHING }
   }
 
-  #writeState(state: StateRow): void {
-    const { applied, store_index: storeIndex, nodes, stats, merged, packs } = state
+  #writeState(fields: Omit<StateRow, 'sum'>): void {
+    const { image, imageEvents } = this.#next
+    const state: StateRow = { ...fields, sum: image.sum + imageEvents }
+    const { applied, store_index: storeIndex, nodes, stats, merged, packs, sum } = state
     this.#db
       .prepare(
-        'INSERT OR REPLACE INTO state (one, applied, store_index, nodes, stats, merged, packs, crc) VALUES (1, ?, ?, ?, ?, ?, ?, ?)',
+        'INSERT OR REPLACE INTO state (one, applied, store_index, nodes, stats, merged, packs, sum, crc) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)',
       )
-      .run(applied, storeIndex, nodes, stats, merged, packs, stateChecksum(state))
+      .run(applied, storeIndex, nodes, stats, merged, packs, sum, stateChecksum(state))
     this.#next = { ...this.#next, state }
   }
 
   /** Begins whenever there is enough, and goes on until it has done so much. Returns the bytes moved. */
   #mergeSome(step: Amount): number {
-    let done = NOTHING
+    let done: Amount = NOTHING
     let opened = 0
     while (done.rows < step.rows && done.bytes < step.bytes) {
       if (this.#merge === undefined) {
@@ -328,7 +334,8 @@ export class ImageTables {
       else {
         this.#mergeRow(next.value)
         const { path, node } = next.value
-        done = plus(done, { rows: 1, bytes: path.length + (node?.value?.length ?? 0) })
+        const bytes = path.length + (node?.value?.length ?? 0)
+        done = { rows: done.rows + 1, bytes: done.bytes + bytes }
       }
     }
     return done.bytes
@@ -370,8 +377,8 @@ export class ImageTables {
   #endMerge({ upTo, amount }: Merge): void {
     const { state, image } = this.#next
     if (state === undefined) throw new Error('packs without an image were merged')
-    this.#writeState({ ...state, merged: upTo })
     this.#next = { ...this.#next, image: minus(image, amount) }
+    this.#writeState({ ...state, merged: upTo })
     this.#merge = undefined
   }
 
@@ -386,6 +393,7 @@ export class ImageTables {
 }
 
 function stateChecksum(state: StateRow): number {
-  const { applied, store_index: storeIndex, nodes, stats, merged, packs } = state
-  return textChecksum(applied, `${storeIndex} ${nodes} ${merged} ${packs} ${stats}`)
+  const { applied, store_index: storeIndex, nodes, stats, merged, packs, sum } = state
+  const columns = [storeIndex, nodes, merged, packs, ...(sum === null ? [] : [sum]), stats]
+  return textChecksum(applied, columns.join(' '))
 }

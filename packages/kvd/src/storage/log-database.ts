@@ -16,7 +16,7 @@ import type {
 } from './messages.ts'
 import { textChecksum } from './records.ts'
 import { SyncError } from './sync-error.ts'
-import { createTables, FORMAT, preparePragmas, readFormat } from './schema.ts'
+import { createTables, FORMAT, preparePragmas, readFormat, upgradeTables } from './schema.ts'
 import type { HighWater } from './high-water.ts'
 
 interface HardRow {
@@ -69,6 +69,7 @@ export class LogDatabase {
     this.#file = file
     preparePragmas(db)
     createTables(db)
+    upgradeTables(db)
     this.#sync()
     const format = readFormat(db)
     if (format !== FORMAT)

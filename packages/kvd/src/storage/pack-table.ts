@@ -10,14 +10,27 @@ export interface Amount {
   readonly bytes: number
 }
 
-export const NOTHING: Amount = { rows: 0, bytes: 0 }
-
-export function plus(left: Amount, right: Amount): Amount {
-  return { rows: left.rows + right.rows, bytes: left.bytes + right.bytes }
+/** So much of packs, which are these: the sum of their checksums says so. */
+export interface PackAmount extends Amount {
+  readonly sum: number
 }
 
-export function minus(left: Amount, right: Amount): Amount {
-  return { rows: left.rows - right.rows, bytes: left.bytes - right.bytes }
+export const NOTHING: PackAmount = { rows: 0, bytes: 0, sum: 0 }
+
+export function plus(left: PackAmount, right: PackAmount): PackAmount {
+  return {
+    rows: left.rows + right.rows,
+    bytes: left.bytes + right.bytes,
+    sum: left.sum + right.sum,
+  }
+}
+
+export function minus(left: PackAmount, right: PackAmount): PackAmount {
+  return {
+    rows: left.rows - right.rows,
+    bytes: left.bytes - right.bytes,
+    sum: left.sum - right.sum,
+  }
 }
 
 interface PackColumns {
@@ -51,11 +64,12 @@ export class PackTable {
     return this.#first.get()?.seq ?? Infinity
   }
 
-  put(seq: number, bytes: Uint8Array): Amount {
+  put(seq: number, bytes: Uint8Array): PackAmount {
     const { buffer, byteOffset, byteLength } = bytes
     const { pack, count } = sortRows(Buffer.from(buffer, byteOffset, byteLength))
-    this.#put.run(seq, count, pack, packChecksum(seq, count, pack))
-    return { rows: count, bytes: byteLength }
+    const sum = packChecksum(seq, count, pack)
+    this.#put.run(seq, count, pack, sum)
+    return { rows: count, bytes: byteLength, sum }
   }
 
   drop(seq: number): void {
@@ -74,7 +88,7 @@ export class PackTable {
    * Packs behind `before`, up to `last`, as runs, the newest first.
    * @throws DamageError
    */
-  open(before: number, last: number): { runs: Iterator<DiskRow>[]; amount: Amount } {
+  open(before: number, last: number): { runs: Iterator<DiskRow>[]; amount: PackAmount } {
     const runs: Iterator<DiskRow>[] = []
     let amount = NOTHING
     for (let seq = last; seq > before; seq -= 1) {
@@ -84,7 +98,7 @@ export class PackTable {
       if (!Buffer.isBuffer(row.body) || packChecksum(seq, row.rows, row.body) !== row.crc)
         throw new DamageError(`${this.#file}: table pack, row ${seq}, fails its checksum`)
       runs.push(unpackRows(row.body))
-      amount = plus(amount, { rows: row.rows, bytes: row.body.length })
+      amount = plus(amount, { rows: row.rows, bytes: row.body.length, sum: row.crc })
     }
     return { runs, amount }
   }

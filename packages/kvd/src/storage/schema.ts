@@ -1,7 +1,9 @@
 import type { Database } from 'better-sqlite3'
 
 /** Changes when a kvd of today could not read what another one wrote. */
-export const FORMAT = 4
+export const FORMAT = 5
+/** Its table `state` has no `sum`. */
+const FORMAT_BEFORE = 4
 
 const TABLES = `
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;
@@ -15,7 +17,7 @@ CREATE TABLE IF NOT EXISTS base (
   one INTEGER PRIMARY KEY CHECK (one = 1), idx INTEGER, term INTEGER, chain INTEGER, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS state (
   one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER, store_index INTEGER, nodes INTEGER, stats TEXT,
-  merged INTEGER, packs INTEGER, crc INTEGER) STRICT;
+  merged INTEGER, packs INTEGER, crc INTEGER, sum INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS pack (seq INTEGER PRIMARY KEY, rows INTEGER, body BLOB, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS node (
   path BLOB PRIMARY KEY, value BLOB, created INTEGER, modified INTEGER, expire_ms INTEGER, crc INTEGER)
@@ -49,6 +51,15 @@ export function preparePragmas(db: Database): void {
 export function createTables(db: Database): void {
   db.exec(TABLES)
   db.prepare('INSERT OR IGNORE INTO meta (k, v) VALUES (?, ?)').run('format', FORMAT)
+}
+
+/** Makes a database of the format before one of today. */
+export function upgradeTables(db: Database): void {
+  if (readFormat(db) !== FORMAT_BEFORE) return
+  db.transaction(() => {
+    db.exec('ALTER TABLE state ADD COLUMN sum INTEGER')
+    db.prepare(`UPDATE meta SET v = ? WHERE k = 'format'`).run(FORMAT)
+  })()
 }
 
 /** The format of a database that has one. */

@@ -126,12 +126,12 @@ export const mutants: readonly Mutant[] = [
     'if (batch.compactTo > 0) this.#log.compact(batch.compactTo); this.#begin.run();',
   ]),
   mutant('events ahead of the image count as its own', false, [
-    'image-tables.js',
+    'event-table.js',
     'if (last <= end)',
     '',
   ]),
   mutant('events ahead of the image outlive the process', false, [
-    'image-tables.js',
+    'event-table.js',
     "prepare('DELETE FROM event WHERE last > ?')",
     "prepare('DELETE FROM event WHERE last > ? AND 0')",
   ]),

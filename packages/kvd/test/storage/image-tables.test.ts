@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { LogDatabase } from '../../src/storage/log-database.ts'
 import type { EventRow } from '../../src/storage/messages.ts'
-import { packEvents } from '../../src/storage/records.ts'
+import { packEvents, textChecksum } from '../../src/storage/records.ts'
 import type { Command } from '../../src/store/command.ts'
 import { Store } from '../../src/store/store.ts'
 import { Batches, imageOf } from '../helpers/batches.ts'
@@ -142,4 +142,84 @@ t.test('events ahead of an image wait for it, and do not outlive the process', a
   restarted.write(log.of([apply('/f')], { events: [rowOf(4, 5, 6)] }))
   restarted.write(log.of([], { ...imageOf(store, 6), events: [] }))
   tt.same(found(), [1, 2, 3, 4, 5, 6], 'each once, however they were cut before')
+})
+
+t.test('a pack of another life under a number of the image is noticed', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const { db, database } = open(tt, file)
+  load(database)
+  const store = new Store({ historySize: 4 })
+  const apply = (key: string): Command => {
+    const entry = set(key)
+    store.apply(entry)
+    return entry
+  }
+  const log = new Batches()
+  database.write(log.of([apply('/a')], imageOf(store, 1)))
+  const { packs } = imageOf(storeOf([set('/b')]), 1)
+  database.write(log.of([sync(NOW)], { packs }))
+  const left = db.prepare<[], { seq: number }>('SELECT * FROM pack WHERE seq = 2').get()
+  const restarted = new LogDatabase(db, file)
+  load(restarted)
+  restarted.write(log.of([apply('/c')], imageOf(store, 3)))
+  tt.same(load(new LogDatabase(db, file)).keys, ['/a', '/c'])
+  // As if the page had never been written over.
+  db.prepare('REPLACE INTO pack (seq, rows, body, crc) VALUES ($seq, $rows, $body, $crc)').run(left)
+  tt.throws(() => load(new LogDatabase(db, file)), {
+    code: 'DAMAGED',
+    message: /table state stands for other packs or events/,
+  })
+})
+
+t.test('a merge may end while events wait for the next image', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const { db, database } = open(tt, file, 500)
+  load(database)
+  const log = new Batches()
+  const store = storeOf(Array.from({ length: 3_000 }, (_, at) => set(`/${at}`)))
+  database.write(log.of([], imageOf(store, 1)))
+  const merged = (): unknown => db.prepare('SELECT merged FROM state').pluck().get()
+  const before = merged()
+  const entry = set('/a')
+  store.apply(entry)
+  const body = packEvents([store.history.at(3_001) ?? []].flat())
+  database.write(log.of([entry], { events: [{ last: 3_001, body }] }))
+  tt.equal(merged(), before, 'it goes on')
+  const some = Array.from({ length: 100 }, () => sync(NOW))
+  for (let batch = 0; batch < 20; batch += 1) database.write(log.of(some))
+  tt.not(merged(), before)
+  const { keys, events } = load(new LogDatabase(db, file))
+  tt.equal(keys.length, 3_000)
+  tt.equal(events.at(-1), 3_000)
+})
+
+t.test('a database of the format before is taken over', async (tt) => {
+  const file = join(tt.testdir(), 'kvd.db')
+  const { db, database } = open(tt, file)
+  load(database)
+  const log = new Batches()
+  const store = storeOf([set('/a', { value: 'v' })])
+  database.write(log.of([set('/a', { value: 'v' })], imageOf(store, 1)))
+  interface Columns {
+    readonly [column: string]: number | string
+    readonly applied: number
+  }
+  const row = db.prepare<[], Columns>('SELECT * FROM state').get()
+  const columns = ['store_index', 'nodes', 'merged', 'packs', 'stats'].map((name) => row?.[name])
+  const crc = textChecksum(row?.applied ?? 0, columns.join(' '))
+  db.exec('ALTER TABLE state DROP COLUMN sum')
+  db.prepare('UPDATE state SET crc = ?').run(crc)
+  db.exec(`UPDATE meta SET v = 4 WHERE k = 'format'`)
+  const upgraded = new LogDatabase(db, file)
+  tt.same(load(upgraded).keys, ['/a'])
+  const entry = set('/b')
+  store.apply(entry)
+  upgraded.write(log.of([entry], imageOf(store, 2)))
+  tt.same(load(new LogDatabase(db, file)).keys, ['/a', '/b'])
+  db.exec('DELETE FROM event WHERE last = 1')
+  tt.throws(
+    () => load(new LogDatabase(db, file)),
+    { message: /other packs or events/ },
+    'and summed',
+  )
 })

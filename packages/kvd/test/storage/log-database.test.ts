@@ -268,8 +268,11 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ["UPDATE state SET stats = replace(stats, '3', '4')", /table state fails its checksum/],
     ["UPDATE event SET body = replace(body, 'set', 'sat')", /table event, row 3, fails its/],
     ['UPDATE event SET last = 4', /table event, row 4, fails its checksum/],
-    ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads format 4/],
-    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 4/],
+    ['UPDATE state SET sum = sum + 1', /table state fails its checksum/],
+    ['UPDATE state SET sum = NULL', /table state fails its checksum/],
+    ['DELETE FROM event', /table state stands for other packs or events/],
+    ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads format 5/],
+    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 5/],
     // What a flipped bit in a record's header makes of a column: nothing at all.
     ['UPDATE entry SET body = NULL WHERE idx = 4', /log entry 4 fails its checksum/],
     ['UPDATE event SET body = NULL', /table event, row 3, fails its checksum/],

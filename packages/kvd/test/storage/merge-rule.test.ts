@@ -1,6 +1,6 @@
 import t from 'tap'
 import { mergeStep } from '../../src/storage/merge-rule.ts'
-import { NOTHING, plus, type Amount } from '../../src/storage/pack-table.ts'
+import { NOTHING, type Amount } from '../../src/storage/pack-table.ts'
 
 const MIB = 1024 * 1024
 const due = { rows: 30_000, bytes: 8 * MIB }
@@ -31,7 +31,12 @@ interface Run {
 }
 
 const amountOf = (runs: readonly Run[]): Amount =>
-  runs.reduce((sum, { rows, size }) => plus(sum, { rows, bytes: rows * size }), NOTHING)
+  runs.reduce<Amount>((sum, { rows, size }) => plus(sum, { rows, bytes: rows * size }), NOTHING)
+
+const plus = (left: Amount, right: Amount): Amount => ({
+  rows: left.rows + right.rows,
+  bytes: left.bytes + right.bytes,
+})
 
 /** One batch: brings rows behind those that wait, and merges the first ones until one limit is reached. */
 function batch(waiting: Run[], brought: Run): void {
@@ -65,7 +70,7 @@ t.test('what waits is bounded, however much each batch brings, and goes away', a
     const waiting: Run[] = before.map((run) => ({ ...run }))
     const start = amountOf(waiting)
     const one = amountOf([brought])
-    let most = NOTHING
+    let most: Amount = NOTHING
     for (let count = 0; count < 2_000; count += 1) {
       batch(waiting, brought)
       const { rows, bytes } = amountOf(waiting)
