@@ -6,8 +6,9 @@ import { EventTable } from './event-table.ts'
 import { mergeStep } from './merge-rule.ts'
 import type { Batch, EventRow, FromDisk, Image } from './messages.ts'
 import { minus, NOTHING, PackTable, plus, type Amount, type PackAmount } from './pack-table.ts'
-import { nodeChecksum, textChecksum } from './records.ts'
+import { nodeChecksum } from './records.ts'
 import { mergeRuns, RowWriter, type DiskNode, type DiskRow } from './rows.ts'
+import { StateTable, type StateRow } from './state-table.ts'
 
 /** Rows travel to the main thread in packs of this size. */
 const PACK_BYTES = 256 * 1024
@@ -31,19 +32,6 @@ export interface ImageState {
   readonly stats: StoreStats | undefined
 }
 
-interface StateRow {
-  readonly applied: number
-  readonly store_index: number
-  readonly nodes: number
-  readonly stats: string
-  /** Packs up to here are in table `node`. */
-  readonly merged: number
-  /** Packs behind `merged`, up to here, belong to the image; later ones wait for the next. */
-  readonly packs: number
-  /** Of the checksums of these packs and of the image's events; null where a kvd of before has written it. */
-  readonly sum: number | null
-}
-
 interface NodeColumns {
   path: Buffer
   value: Buffer | null
@@ -56,6 +44,8 @@ interface NodeColumns {
 /** Where the tables stand. */
 interface Progress {
   readonly state: StateRow | undefined
+  /** Of the checksums of the image's packs and events; undefined in a database of before. */
+  readonly sum: number | undefined
   readonly lastPack: number
   /** In packs behind `state.merged`, up to `state.packs`. */
   readonly image: PackAmount
@@ -79,6 +69,7 @@ interface Merge {
 
 const EMPTY: Progress = {
   state: undefined,
+  sum: undefined,
   lastPack: 0,
   image: NOTHING,
   fresh: NOTHING,
@@ -126,6 +117,7 @@ export class ImageTables {
   readonly #db: Database
   readonly #file: string
   readonly #mergeRows: number
+  readonly #states: StateTable
   readonly #packs: PackTable
   readonly #events: EventTable
   readonly #putNode: Statement
@@ -141,6 +133,7 @@ export class ImageTables {
     this.#db = db
     this.#file = file
     this.#mergeRows = mergeRows
+    this.#states = new StateTable(db, file)
     this.#packs = new PackTable(db, file)
     this.#events = new EventTable(db, file)
     this.#putNode = db.prepare(
@@ -151,26 +144,25 @@ export class ImageTables {
 
   /** Reads where the image stands. `load` comes next, unless the log alone is wanted. */
   loadState(): ImageState {
-    const row = this.#db.prepare<[], StateRow & { crc: number }>('SELECT * FROM state').get()
-    if (row === undefined) return NO_IMAGE
-    if (typeof row.stats !== 'string' || stateChecksum(row) !== row.crc)
-      throw new DamageError(`${this.#file}: table state fails its checksum`)
+    const found = this.#states.read()
+    if (found === undefined) return NO_IMAGE
+    const { row, sum } = found
     const stats: StoreStats = JSON.parse(row.stats)
     const dropped = Math.min(this.#packs.first - 1, row.merged)
-    this.#durable = { ...EMPTY, isClean: false, state: row, lastPack: row.packs, dropped }
+    this.#durable = { ...EMPTY, isClean: false, state: row, sum, lastPack: row.packs, dropped }
     this.#next = this.#durable
     return { applied: row.applied, storeIndex: row.store_index, count: row.nodes, stats }
   }
 
   /** Reads and checks rows and events, handing them out in pieces. */
   load(post: (message: FromDisk) => void): void {
-    const { state } = this.#durable
+    const { state, sum } = this.#durable
     if (state === undefined) return
     const { runs, amount: image } = this.#packs.open(state.merged, state.packs)
-    const { rows: events, sum } = this.#events.read(state.store_index)
-    if (state.sum !== null && state.sum !== image.sum + sum)
-      throw new DamageError(`${this.#file}: table state stands for other packs or events`)
-    this.#durable = { ...this.#durable, image, imageEvents: sum }
+    const { rows: events, sum: imageEvents } = this.#events.read(state.store_index)
+    if (sum !== undefined && sum !== image.sum + imageEvents)
+      throw new DamageError(`${this.#file}: the image is of other packs or events`)
+    this.#durable = { ...this.#durable, image, imageEvents }
     this.#next = this.#durable
     const writer = new RowWriter()
     let count = 0
@@ -305,16 +297,10 @@ export class ImageTables {
     })
   }
 
-  #writeState(fields: Omit<StateRow, 'sum'>): void {
-    const { image, imageEvents } = this.#next
-    const state: StateRow = { ...fields, sum: image.sum + imageEvents }
-    const { applied, store_index: storeIndex, nodes, stats, merged, packs, sum } = state
-    this.#db
-      .prepare(
-        'INSERT OR REPLACE INTO state (one, applied, store_index, nodes, stats, merged, packs, sum, crc) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)',
-      )
-      .run(applied, storeIndex, nodes, stats, merged, packs, sum, stateChecksum(state))
-    this.#next = { ...this.#next, state }
+  #writeState(state: StateRow): void {
+    const sum = this.#next.image.sum + this.#next.imageEvents
+    this.#states.write(state, sum)
+    this.#next = { ...this.#next, state, sum }
   }
 
   /** Begins whenever there is enough, and goes on until it has done so much. Returns the bytes moved. */
@@ -390,10 +376,4 @@ export class ImageTables {
       this.#merge = undefined
     }
   }
-}
-
-function stateChecksum(state: StateRow): number {
-  const { applied, store_index: storeIndex, nodes, stats, merged, packs, sum } = state
-  const columns = [storeIndex, nodes, merged, packs, ...(sum === null ? [] : [sum]), stats]
-  return textChecksum(applied, columns.join(' '))
 }

@@ -16,7 +16,7 @@ import type {
 } from './messages.ts'
 import { textChecksum } from './records.ts'
 import { SyncError } from './sync-error.ts'
-import { createTables, FORMAT, preparePragmas, readFormat, upgradeTables } from './schema.ts'
+import { createTables, FORMAT, isReadable, preparePragmas, readFormat } from './schema.ts'
 import type { HighWater } from './high-water.ts'
 
 interface HardRow {
@@ -69,10 +69,9 @@ export class LogDatabase {
     this.#file = file
     preparePragmas(db)
     createTables(db)
-    upgradeTables(db)
     this.#sync()
     const format = readFormat(db)
-    if (format !== FORMAT)
+    if (!isReadable(format))
       throw new DamageError(`${file} has format ${String(format)}, this kvd reads format ${FORMAT}`)
     this.#log = new LogTable(db, file)
     this.#images = new ImageTables(db, file, mergeRows)

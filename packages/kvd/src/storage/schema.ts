@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3'
 
 /** Changes when a kvd of today could not read what another one wrote. */
 export const FORMAT = 5
-/** Its table `state` has no `sum`. */
+/** Has no sum of the image in table `meta`; the first image brings it. */
 const FORMAT_BEFORE = 4
 
 const TABLES = `
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS base (
   one INTEGER PRIMARY KEY CHECK (one = 1), idx INTEGER, term INTEGER, chain INTEGER, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS state (
   one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER, store_index INTEGER, nodes INTEGER, stats TEXT,
-  merged INTEGER, packs INTEGER, crc INTEGER, sum INTEGER) STRICT;
+  merged INTEGER, packs INTEGER, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS pack (seq INTEGER PRIMARY KEY, rows INTEGER, body BLOB, crc INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS node (
   path BLOB PRIMARY KEY, value BLOB, created INTEGER, modified INTEGER, expire_ms INTEGER, crc INTEGER)
@@ -53,13 +53,9 @@ export function createTables(db: Database): void {
   db.prepare('INSERT OR IGNORE INTO meta (k, v) VALUES (?, ?)').run('format', FORMAT)
 }
 
-/** Makes a database of the format before one of today. */
-export function upgradeTables(db: Database): void {
-  if (readFormat(db) !== FORMAT_BEFORE) return
-  db.transaction(() => {
-    db.exec('ALTER TABLE state ADD COLUMN sum INTEGER')
-    db.prepare(`UPDATE meta SET v = ? WHERE k = 'format'`).run(FORMAT)
-  })()
+/** Whether this kvd reads what has such a format. */
+export function isReadable(format: unknown): boolean {
+  return format === FORMAT || format === FORMAT_BEFORE
 }
 
 /** The format of a database that has one. */

@@ -167,7 +167,7 @@ t.test('a pack of another life under a number of the image is noticed', async (t
   db.prepare('REPLACE INTO pack (seq, rows, body, crc) VALUES ($seq, $rows, $body, $crc)').run(left)
   tt.throws(() => load(new LogDatabase(db, file)), {
     code: 'DAMAGED',
-    message: /table state stands for other packs or events/,
+    message: /the image is of other packs or events/,
   })
 })
 
@@ -207,15 +207,18 @@ t.test('a database of the format before is taken over', async (tt) => {
   const row = db.prepare<[], Columns>('SELECT * FROM state').get()
   const columns = ['store_index', 'nodes', 'merged', 'packs', 'stats'].map((name) => row?.[name])
   const crc = textChecksum(row?.applied ?? 0, columns.join(' '))
-  db.exec('ALTER TABLE state DROP COLUMN sum')
+  db.exec(`DELETE FROM meta WHERE k = 'sum'`)
   db.prepare('UPDATE state SET crc = ?').run(crc)
   db.exec(`UPDATE meta SET v = 4 WHERE k = 'format'`)
+  const format = (): unknown => db.prepare(`SELECT v FROM meta WHERE k = 'format'`).pluck().get()
   const upgraded = new LogDatabase(db, file)
   tt.same(load(upgraded).keys, ['/a'])
+  tt.equal(format(), 4, 'a look changes nothing')
   const entry = set('/b')
   store.apply(entry)
   upgraded.write(log.of([entry], imageOf(store, 2)))
   tt.same(load(new LogDatabase(db, file)).keys, ['/a', '/b'])
+  tt.equal(format(), 5)
   db.exec('DELETE FROM event WHERE last = 1')
   tt.throws(
     () => load(new LogDatabase(db, file)),

@@ -268,9 +268,10 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ["UPDATE state SET stats = replace(stats, '3', '4')", /table state fails its checksum/],
     ["UPDATE event SET body = replace(body, 'set', 'sat')", /table event, row 3, fails its/],
     ['UPDATE event SET last = 4', /table event, row 4, fails its checksum/],
-    ['UPDATE state SET sum = sum + 1', /table state fails its checksum/],
-    ['UPDATE state SET sum = NULL', /table state fails its checksum/],
-    ['DELETE FROM event', /table state stands for other packs or events/],
+    ["UPDATE meta SET v = v + 1 WHERE k = 'sum'", /table state fails its checksum/],
+    ["UPDATE meta SET v = NULL WHERE k = 'sum'", /table meta, row sum, is no number/],
+    ["DELETE FROM meta WHERE k = 'sum'", /table state fails its checksum/],
+    ['DELETE FROM event', /the image is of other packs or events/],
     ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads format 5/],
     ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 5/],
     // What a flipped bit in a record's header makes of a column: nothing at all.
