@@ -44,7 +44,7 @@ interface NodeColumns {
 /** Where the tables stand. */
 interface Progress {
   readonly state: StateRow | undefined
-  /** Of the checksums of the image's packs and events; undefined in a database of before. */
+  /** Of the checksums of the image's packs and events; undefined before an image that has one. */
   readonly sum: number | undefined
   readonly lastPack: number
   /** In packs behind `state.merged`, up to `state.packs`. */

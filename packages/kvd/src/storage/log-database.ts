@@ -16,7 +16,14 @@ import type {
 } from './messages.ts'
 import { textChecksum } from './records.ts'
 import { SyncError } from './sync-error.ts'
-import { createTables, FORMAT, isReadable, preparePragmas, readFormat } from './schema.ts'
+import {
+  createTables,
+  FORMAT,
+  FORMAT_BEFORE,
+  isReadable,
+  preparePragmas,
+  readFormat,
+} from './schema.ts'
 import type { HighWater } from './high-water.ts'
 
 interface HardRow {
@@ -72,7 +79,9 @@ export class LogDatabase {
     this.#sync()
     const format = readFormat(db)
     if (!isReadable(format))
-      throw new DamageError(`${file} has format ${String(format)}, this kvd reads format ${FORMAT}`)
+      throw new DamageError(
+        `${file} has format ${String(format)}, this kvd reads formats ${FORMAT_BEFORE} and ${FORMAT}`,
+      )
     this.#log = new LogTable(db, file)
     this.#images = new ImageTables(db, file, mergeRows)
     this.#begin = db.prepare('BEGIN IMMEDIATE')

@@ -1,9 +1,9 @@
 import type { Database } from 'better-sqlite3'
 
-/** Changes when a kvd of today could not read what another one wrote. */
+/** Changes when a kvd of before could not read what one of today writes. */
 export const FORMAT = 5
-/** Has no sum of the image in table `meta`; the first image brings it. */
-const FORMAT_BEFORE = 4
+/** Has no sum of the image in table `meta`: the first image or merge brings that, and the format. */
+export const FORMAT_BEFORE = 4
 
 const TABLES = `
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v ANY) STRICT, WITHOUT ROWID;

@@ -213,7 +213,7 @@ t.test('a database of the format before is taken over', async (tt) => {
   const format = (): unknown => db.prepare(`SELECT v FROM meta WHERE k = 'format'`).pluck().get()
   const upgraded = new LogDatabase(db, file)
   tt.same(load(upgraded).keys, ['/a'])
-  tt.equal(format(), 4, 'a look changes nothing')
+  tt.equal(format(), 4, 'a start leaves the format')
   const entry = set('/b')
   store.apply(entry)
   upgraded.write(log.of([entry], imageOf(store, 2)))

@@ -272,8 +272,8 @@ t.test('whatever fails its checksum is named', async (tt) => {
     ["UPDATE meta SET v = NULL WHERE k = 'sum'", /table meta, row sum, is no number/],
     ["DELETE FROM meta WHERE k = 'sum'", /table state fails its checksum/],
     ['DELETE FROM event', /the image is of other packs or events/],
-    ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads format 5/],
-    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads format 5/],
+    ["UPDATE meta SET v = 1 WHERE k = 'format'", /has format 1, this kvd reads formats 4 and 5/],
+    ["UPDATE meta SET v = 'x' WHERE k = 'format'", /has format x, this kvd reads formats 4 and 5/],
     // What a flipped bit in a record's header makes of a column: nothing at all.
     ['UPDATE entry SET body = NULL WHERE idx = 4', /log entry 4 fails its checksum/],
     ['UPDATE event SET body = NULL', /table event, row 3, fails its checksum/],
