@@ -14,9 +14,6 @@ export function writeFiles(directory: string, files: Files): void {
   for (const [file, content] of files) writeFileSync(join(directory, file), content)
 }
 
-/** Comes before the image in `recoveredState`. */
-const STORE = ', store at '
-
 /** What the shipped recovery makes of a directory. `refused` has a typed error's code and message. */
 export type Found =
   | { readonly state: string; readonly incarnation: number }
@@ -44,21 +41,18 @@ async function open(directory: string): Promise<Disk | DiskError> {
 /**
  * What is wrong with an image, or undefined: it must open as the plan after some step from the last
  * answered to the last issued, and must take the next step.
- * @param where `mayLag`: the image may be that of an earlier step, as the pages of a torn checkpoint are
  */
 export async function imageProblem(
   image: CrashImage,
   plan: Plan,
-  where: { readonly directory: string; readonly goesOn: boolean; readonly mayLag?: boolean },
+  { directory, goesOn }: { readonly directory: string; readonly goesOn: boolean },
 ): Promise<string | undefined> {
-  const { directory, goesOn, mayLag = false } = where
   writeFiles(directory, image.files)
   const disk = await open(directory)
   if (disk instanceof DiskError) return `refused, ${disk.code}: ${disk.message}`
   try {
     const state = recoveredState(disk.recovered)
-    const whole = plan.states.lastIndexOf(state)
-    const found = whole < 0 && mayLag ? laggingStep(plan.states, state) : whole
+    const found = plan.states.lastIndexOf(state)
     const problem =
       recoveredProblem(disk.recovered, found, image, plan) ??
       forgottenProblem(disk.recovered, plan.states.indexOf(state), image, plan)
@@ -74,19 +68,6 @@ export async function imageProblem(
   const next = await look(directory)
   const reached = plan.states.indexOf('state' in next ? next.state : '')
   return reached > image.said.answered ? undefined : `after one more step: ${JSON.stringify(next)}`
-}
-
-/**
- * The step whose log was recovered with the image of one before: as the log follows the image, or the
- * start had refused, the store comes out the same. Below 0 for none.
- */
-function laggingStep(states: readonly string[], state: string): number {
-  const at = state.indexOf(STORE)
-  const log = state.slice(0, at + STORE.length)
-  const store = state.slice(at)
-  const step = states.findLastIndex((some) => some.startsWith(log))
-  const image = states.findIndex((some) => some.endsWith(store))
-  return image >= 0 && image <= step ? step : -1
 }
 
 /** Or why what was recovered does not lead to it. */

@@ -31,7 +31,7 @@ export async function runLying(options: {
     for (const image of lyingImages(recording, { file, count, random: new Random(seed) })) {
       const { answered, issued } = image.said
       if (plan.steps.slice(answered, issued).some(({ replaces }) => replaces)) continue
-      const where = { directory: join(scratch.path, 'image'), goesOn: false, mayLag: true }
+      const where = { directory: join(scratch.path, 'image'), goesOn: false }
       const problem = await imageProblem(image, plan, where)
       if (problem?.startsWith('refused, DAMAGED') === true) refused += 1
       else if (problem !== undefined)
